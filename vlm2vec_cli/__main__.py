@@ -1,0 +1,5 @@
+"""`python -m vlm2vec_cli` is the command `vlm2vec`."""
+
+from vlm2vec_cli.app import run
+
+run()
