@@ -56,7 +56,12 @@ class Field:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of row. `upgrades[n]` turns a row of version n into one of version n + 1, a pure function."""
+    """A kind of row.
+
+    `upgrades[n]` turns a row of version n into one of version n + 1, a pure function. `check` looks at a
+    whole row after its fields. `file_fields` are equal for all rows of a run: Parquet holds them once, as
+    file metadata.
+    """
 
     name: str
     doc: str
@@ -64,6 +69,7 @@ class Kind:
     version: int = 1
     upgrades: Mapping[int, Callable[[Row], Row]] = field(default_factory=dict)
     check: Callable[[Row], None] | None = None
+    file_fields: tuple[str, ...] = ()
 
     @property
     def tag(self) -> str:

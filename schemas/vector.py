@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# What is equal for all vectors of one run, and so stands once in a Parquet file.
-FILE_FIELDS = ("model", "revision", "fingerprint", "precision")
-
 
 class Vector(Item, total=False):
     """A row of the kind vector; the embedding is a 1-D float32 array (int8 and uint8 where stored so)."""
@@ -49,4 +46,10 @@ def _check(row: Row) -> None:
         row["embedding"] = exact
 
 
-VECTOR = Kind("vector", "An item with its embedding.", FIELDS, check=_check)
+VECTOR = Kind(
+    "vector",
+    "An item with its embedding.",
+    FIELDS,
+    check=_check,
+    file_fields=("model", "revision", "fingerprint", "precision"),
+)

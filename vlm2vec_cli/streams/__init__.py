@@ -1,0 +1,11 @@
+"""Rows in and out, and no other door to files of rows: stdin, paths, JSONL, Parquet, gzip, zstd, closed pipes.
+
+A command opens one `Session`, which checks the whole command line before any work starts, then reads and
+writes through it. `write_file` and `save` write side files, `read_lines` reads side text such as qrels.
+"""
+
+from vlm2vec_cli.streams.opening import read_lines
+from vlm2vec_cli.streams.session import Session
+from vlm2vec_cli.streams.sinks import save, write_file
+
+__all__ = ["Session", "read_lines", "save", "write_file"]

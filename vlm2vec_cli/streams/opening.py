@@ -1,0 +1,107 @@
+"""Inputs: finding the files, opening them by their first bytes, reading lines."""
+
+import contextlib
+import gzip
+import io
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Literal, cast
+
+from vlm2vec_cli.errors import DataError, MissingError, UsageError
+
+STDIN = "-"
+PARTS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".ndjson", ".parquet")
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+Form = Literal["jsonl", "parquet"]
+
+
+def display(path: str) -> str:
+    """How messages name an input: the path as typed, or "stdin"."""
+    return "stdin" if path == STDIN else path
+
+
+def find(paths: Sequence[str]) -> list[str]:
+    """Every file to read, folders replaced by their part files in sorted order.
+
+    Raises MissingError for a path that is not there and for a folder without part files, UsageError for
+    more than one stdin.
+    """
+    if sum(path == STDIN for path in paths) > 1:
+        raise UsageError("stdin can be read once, '-' is given twice", hint="name files for the other inputs")
+    found: list[str] = []
+    for path in paths:
+        if path == STDIN:
+            found.append(path)
+        elif Path(path).is_dir():
+            parts = sorted(
+                one.name
+                for one in Path(path).iterdir()
+                if one.name.endswith(PARTS) and not one.name.startswith(".") and one.is_file()
+            )
+            if not parts:
+                raise MissingError("no .jsonl or .parquet file in this folder", place=path)
+            found += [str(Path(path) / part) for part in parts]
+        elif Path(path).exists():
+            found.append(path)
+        else:
+            raise MissingError("no such file", place=path)
+    return found
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[tuple[Form, BinaryIO]]:
+    """The form of an input and its bytes, decompressed; MissingError where it cannot be opened."""
+    with contextlib.ExitStack() as stack:
+        if path == STDIN:
+            raw = sys.stdin.buffer
+        else:
+            try:
+                raw = stack.enter_context(open(path, "rb"))
+            except OSError as error:
+                raise MissingError(f"cannot be read: {error.strerror}", place=path) from error
+        buffered = cast(io.BufferedReader, raw)
+        start = buffered.peek(4)[:4]
+        if start == b"PAR1":
+            yield "parquet", buffered
+        elif start[:2] == b"\x1f\x8b":
+            yield "jsonl", cast(BinaryIO, stack.enter_context(gzip.open(buffered)))
+        elif start == b"\x28\xb5\x2f\xfd":
+            import zstandard
+
+            frames = zstandard.ZstdDecompressor().stream_reader(buffered, read_across_frames=True, closefd=False)
+            yield "jsonl", cast(BinaryIO, io.BufferedReader(frames))
+        else:
+            yield "jsonl", buffered
+
+
+def lines(stream: BinaryIO, place: str) -> Iterator[tuple[int, bytes]]:
+    """Number (from 1) and bytes of every line that is not blank; DataError for a damaged compressed stream."""
+    number = 0
+    try:
+        for number, line in enumerate(stream, start=1):
+            if number == 1:
+                line = line.removeprefix(BYTE_ORDER_MARK)
+            if not line.isspace():
+                yield number, line
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"the gzip stream is damaged after line {number}: {error}", place=place) from error
+    except Exception as error:
+        if type(error).__name__ != "ZstdError":
+            raise
+        raise DataError(f"the zstd stream is damaged after line {number}: {error}", place=place) from error
+
+
+def read_lines(path: str) -> Iterator[tuple[int, str]]:
+    """Number and text, without its line end, of every line of a text file that is not blank, gzip and zstd too."""
+    find([path])
+    with opened(path) as (form, stream):
+        if form == "parquet":
+            raise DataError("expected text, got Parquet", place=display(path))
+        for number, line in lines(stream, display(path)):
+            try:
+                yield number, line.decode().rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                raise DataError("not UTF-8", place=f"{display(path)} line {number}") from error

@@ -1,0 +1,218 @@
+"""Outputs: stdout, or a file that has its name only once it is complete.
+
+A file is written beside its final name and renamed at the end. Where the work stops early, what is finished
+stays as NAME.partial, itself a valid file.
+"""
+
+import contextlib
+import errno
+import gzip
+import io
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, BinaryIO, Protocol, cast
+
+from vlm2vec_cli.errors import DataError, ReaderGone, UnavailableError, UsageError, UserError
+from vlm2vec_cli.schemas.base import Kind, Row
+
+STDOUT = "-"
+FLUSH_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
+
+
+class RowWriter(Protocol):
+    """Takes rows one by one; `close` makes the output valid and leaves the stream open."""
+
+    def write(self, row: Row) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def format_of(path: str, formats: Mapping[str, str]) -> str | None:
+    """The format that a path's suffix names, a compression suffix set aside; None for any other suffix."""
+    name = path.lower().removesuffix(".gz").removesuffix(".zst")
+    return formats.get(os.path.splitext(name)[1])
+
+
+def check_folder(path: str) -> None:
+    """UsageError unless a file can be made at `path`."""
+    folder = os.path.dirname(os.path.realpath(path))
+    if os.path.isdir(path):
+        raise UsageError("expected a file, this is a folder", place=path)
+    if os.path.exists(path) and not os.path.isfile(path):  # a device or a named pipe
+        return
+    if not os.path.isdir(folder):
+        raise UsageError("the folder does not exist", place=path, hint=f"mkdir -p {os.path.dirname(path)}")
+    if not os.access(folder, os.W_OK):
+        raise UsageError("the folder cannot be written to", place=path)
+
+
+@contextlib.contextmanager
+def sink(path: str, *, holds: str = "the finished rows", worth: Callable[[], bool] = lambda: True) -> Iterator[BinaryIO]:
+    """The bytes of an output; ReaderGone where the reader of a pipe has gone.
+
+    On an exception a file stays as PATH.partial when `worth()` says that it holds something, and the
+    message says that `holds` are there; else it is removed.
+    """
+    if path == STDOUT:
+        with _closed_pipe_ends():
+            try:
+                yield sys.stdout.buffer
+            finally:
+                sys.stdout.buffer.flush()
+        return
+    check_folder(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        with _closed_pipe_ends(), open(path, "wb") as special:
+            yield special
+        return
+    target = os.path.realpath(path)
+    folder, name = os.path.split(target)
+    unfinished = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
+    try:
+        with _disk_errors(path), open(unfinished, "wb") as raw, _compressor(name, raw) as stream:
+            yield stream
+    except BaseException as error:
+        if os.path.exists(unfinished):
+            if worth():
+                os.replace(unfinished, f"{target}.partial")
+                _say(f"{holds} are in {path}.partial", error)
+            else:
+                os.remove(unfinished)
+        raise
+    os.replace(unfinished, target)
+
+
+def _say(fact: str, error: BaseException) -> None:
+    if isinstance(error, UserError):
+        error.hint = f"{error.hint}; {fact}" if error.hint else fact
+    else:
+        log.warning(fact)
+
+
+@contextlib.contextmanager
+def _closed_pipe_ends() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGone from error
+
+
+@contextlib.contextmanager
+def _disk_errors(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+            raise UnavailableError(f"cannot be written: {error.strerror}", place=path) from error
+        raise
+
+
+@contextlib.contextmanager
+def _compressor(name: str, raw: BinaryIO) -> Iterator[BinaryIO]:
+    """Compresses by the suffix of `name`; the same bytes in give the same bytes out."""
+    if name.lower().endswith(".gz"):
+        with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
+            yield cast(BinaryIO, packed)
+    elif name.lower().endswith(".zst"):
+        import zstandard
+
+        with zstandard.ZstdCompressor().stream_writer(raw, closefd=False) as packer:
+            yield cast(BinaryIO, packer)
+    else:
+        yield raw
+
+
+class JsonlWriter:
+    """A row a line, the tag first; what is written reaches the reader within half a second of the next row."""
+
+    def __init__(self, stream: BinaryIO, kind: Kind, metadata: Mapping[str, Any]) -> None:
+        import orjson
+
+        self._stream = stream
+        self._tag = kind.tag
+        self._of_run = {name: metadata[name] for name in kind.file_fields if name in metadata}
+        self._dumps = orjson.dumps
+        self._options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
+        self._flushed = time.monotonic()
+        self._flushes = isinstance(stream, io.BufferedWriter)  # a compressor's bytes would depend on the clock
+
+    def write(self, row: Row) -> None:
+        """Writes one row; DataError for values that JSON cannot hold."""
+        tagged = {"schema": self._tag, **row}
+        tagged["schema"] = self._tag
+        for name, value in self._of_run.items():
+            tagged.setdefault(name, value)
+        try:
+            line = self._dumps(tagged, option=self._options)
+        except TypeError as error:
+            raise _not_json(row, error) from error
+        self._stream.write(line)
+        if self._flushes and time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self._stream.flush()
+            self._flushed = time.monotonic()
+
+    def close(self) -> None:
+        """Nothing to finish."""
+
+
+def _not_json(row: Row, error: TypeError) -> Exception:
+    for name, value in row.items():
+        if "bytes" in str(error) and _holds_bytes(value):
+            return DataError(
+                f"{name}: binary data cannot be written as JSON", hint="write Parquet: -o FILE.parquet"
+            )
+    return error
+
+
+def _holds_bytes(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_bytes, value.values()))
+    return isinstance(value, bytes) or (isinstance(value, list) and any(map(_holds_bytes, value)))
+
+
+def write_rows(
+    path: str, form: str, rows: Iterable[Row], kind: Kind, metadata: Mapping[str, Any] | None = None
+) -> int:
+    """Writes all rows to stdout or a file and returns their number; keeps the finished ones when `rows` raises."""
+    number = 0
+    with sink(path, worth=lambda: number > 0) as stream:
+        writer: RowWriter
+        if form == "parquet":
+            from vlm2vec_cli.streams.parquet import ParquetWriter
+
+            writer = ParquetWriter(stream, kind, metadata or {})
+        else:
+            writer = JsonlWriter(stream, kind, metadata or {})
+        try:
+            for row in rows:
+                try:
+                    writer.write(row)
+                except UserError as error:
+                    raise error.at(f"output row {number + 1}") from error.__cause__
+                number += 1
+        except (BrokenPipeError, ReaderGone):
+            raise
+        except BaseException:
+            if number:
+                writer.close()
+            raise
+        writer.close()
+    return number
+
+
+def write_file(path: str, rows: Iterable[Row], kind: Kind, metadata: Mapping[str, Any] | None = None) -> int:
+    """Writes rows to a side file, Parquet or JSONL by its suffix, and returns their number."""
+    form = format_of(path, {".parquet": "parquet"}) or "jsonl"
+    return write_rows(path, form, rows, kind, metadata)
+
+
+def save(path: str, data: str | bytes) -> None:
+    """Writes a whole side file under its name at once, or not at all; "-" is stdout."""
+    with sink(path, worth=lambda: False) as stream:
+        stream.write(data.encode() if isinstance(data, str) else data)
+
