@@ -1,0 +1,201 @@
+"""Members of zip and tar archives, read in place.
+
+Opening an archive reads its index once (for a tar that means one pass over its headers); a member is then one
+seek away. Handles close themselves when they are no longer used.
+"""
+
+import os
+import posixpath
+import shlex
+import tarfile
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterable
+from typing import Protocol
+
+from vlm2vec_cli.errors import DataError, nearest
+
+_UNPACK = {"gz": "gunzip -c", "bz2": "bunzip2 -c", "xz": "unxz -c", "zst": "zstd -dc"}
+_MAGIC = ((b"\x1f\x8b", "gz"), (b"BZh", "bz2"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zst"))
+_ENDINGS = {
+    ".tar.gz": "gz", ".tgz": "gz", ".tar.bz2": "bz2", ".tbz2": "bz2",
+    ".tar.xz": "xz", ".txz": "xz", ".tar.zst": "zst", ".tzst": "zst",
+}  # fmt: skip
+
+
+class Archive(Protocol):
+    """What a reference needs of an archive. Names are as `member_name` returns them."""
+
+    def has(self, name: str) -> bool: ...
+
+    def names_in(self, folder: str) -> list[str]:
+        """Bare names of the files directly in `folder` ("" is the top); empty where there is no such folder."""
+        ...
+
+    def read(self, name: str, max_bytes: int) -> bytes:
+        """Raises DataError for a member that is damaged, encrypted or longer than `max_bytes`."""
+        ...
+
+    def similar(self, name: str) -> str:
+        """A question naming members of the same folder that are spelled like `name`, or ""."""
+        ...
+
+
+def member_name(name: str) -> str:
+    """The name in the form archives are indexed by: no `./`, no leading, doubled or closing slash.
+
+    Raises DataError for names that point out of the archive.
+    """
+    normal = _normal(name)
+    if normal == ".." or normal.startswith("../"):
+        raise DataError(f"the member name {name!r} leaves the archive")
+    return normal
+
+
+def compressed_tar(path: str, packing: str | None = None) -> DataError:
+    """The refusal of a compressed tar, with the command that makes it a plain one."""
+    stem = path
+    for ending, ending_packing in _ENDINGS.items():
+        if path.lower().endswith(ending):
+            stem, packing = path[: -len(ending)], packing or ending_packing
+            break
+    plain = f"{stem}.tar" if f"{stem}.tar" != path else f"{path.removesuffix('.tar')}-plain.tar"
+    command = f"{_UNPACK[packing or 'gz']} {shlex.quote(path)} > {shlex.quote(plain)}"
+    return DataError(
+        "members of a compressed tar cannot be read one by one", hint=f"{command}   then refer to {plain}!..."
+    )
+
+
+def open_archive(path: str, shown: str, container: str) -> Archive:
+    """The archive at `path` (called `shown` in messages). Raises DataError where it is damaged or of another kind."""
+    with open(path, "rb") as file:
+        head = file.read(6)
+    packing = next((name for magic, name in _MAGIC if head.startswith(magic)), None)
+    if container == "compressed-tar" or (container == "tar" and packing):
+        raise compressed_tar(shown, packing)
+    try:
+        return ZipArchive(path) if container == "zip" else TarArchive(path)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError, NotImplementedError) as error:
+        raise DataError(f"the {container} archive {shown} is damaged: {error}") from error
+
+
+class _Index:
+    """Folder listing over member names, built when first asked for."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = names
+        self._folders: dict[str, list[str]] | None = None
+
+    def names_in(self, folder: str) -> list[str]:
+        if self._folders is None:
+            folders: dict[str, list[str]] = {}
+            for name in self._names:
+                parent, _, bare = name.rpartition("/")
+                folders.setdefault(parent, []).append(bare)
+            self._folders = folders
+        return self._folders.get(folder, [])
+
+    def similar(self, name: str) -> str:
+        parent, _, bare = name.rpartition("/")
+        return nearest(bare, self.names_in(parent)[:5000])
+
+
+class ZipArchive(_Index):
+    """A zip file. Safe to read from several threads."""
+
+    def __init__(self, path: str) -> None:
+        self._file = zipfile.ZipFile(path)
+        self._members = {_normal(one.filename): one for one in self._file.infolist() if not one.is_dir()}
+        super().__init__(self._members)
+
+    def has(self, name: str) -> bool:
+        return name in self._members
+
+    def read(self, name: str, max_bytes: int) -> bytes:
+        member = self._members[name]
+        if member.flag_bits & 1:
+            raise DataError("the zip member is encrypted", hint="unpack the archive with its password")
+        if member.file_size > max_bytes:
+            raise DataError(f"is larger than {max_bytes:,} bytes ({member.file_size:,})")
+        try:
+            with self._file.open(member) as file:
+                content = file.read(max_bytes + 1)
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            NotImplementedError,
+            RuntimeError,
+            OSError,
+        ) as error:
+            raise DataError(f"the zip member is damaged: {error}") from error
+        if len(content) != member.file_size:
+            raise DataError("the zip member is cut short")
+        return content
+
+
+class _Headers(tarfile.TarFile):
+    """A tar file read header by header."""
+
+    members: list[tarfile.TarInfo]
+
+
+class TarArchive(_Index):
+    """An uncompressed tar file. Hard and symbolic links to other members are followed."""
+
+    def __init__(self, path: str) -> None:
+        self._lock = threading.Lock()
+        self._members: dict[str, tuple[int, int]] = {}
+        links: dict[str, str] = {}
+        with _Headers(path) as tar:
+            while (one := tar.next()) is not None:
+                tar.members = []  # the headers of hundreds of thousands of members are not kept
+                name = _normal(one.name)
+                if one.islnk():
+                    links[name] = _normal(one.linkname)
+                elif one.issym():
+                    links[name] = _normal(posixpath.join(posixpath.dirname(one.name), one.linkname))
+                elif one.isreg() and not one.issparse():
+                    self._members[name] = (one.offset_data, one.size)
+            _check_end(path, tar.offset)
+        for name, target in links.items():
+            seen = {name}
+            while target in links and target not in seen:
+                seen.add(target)
+                target = links[target]
+            if target in self._members:
+                self._members.setdefault(name, self._members[target])
+        self._file = open(path, "rb")  # noqa: SIM115  kept open for the archive's life, closed in __del__
+        super().__init__(self._members)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            self._file.close()
+
+    def has(self, name: str) -> bool:
+        return name in self._members
+
+    def read(self, name: str, max_bytes: int) -> bytes:
+        offset, size = self._members[name]
+        if size > max_bytes:
+            raise DataError(f"is larger than {max_bytes:,} bytes ({size:,})")
+        with self._lock:
+            self._file.seek(offset, os.SEEK_SET)
+            content = self._file.read(size)
+        if len(content) != size:
+            raise DataError("the tar archive ends inside this member")
+        return content
+
+
+def _normal(name: str) -> str:
+    normal = posixpath.normpath(name.lstrip("/"))
+    return "" if normal == "." else normal
+
+
+def _check_end(path: str, offset: int) -> None:
+    """`tarfile` takes a damaged header for the end. A real end is a block of zeros or the end of the file."""
+    with open(path, "rb") as file:
+        file.seek(offset)
+        if any(file.read(tarfile.BLOCKSIZE)):
+            raise tarfile.ReadError(f"no member header at byte {offset:,}")
