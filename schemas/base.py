@@ -21,7 +21,10 @@ TAG = re.compile(r"vlm2vec/([a-z]+)@([1-9][0-9]*)")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where rows come from: `name` is the path as typed or "stdin"; `metadata` is the `vlm2vec` key of Parquet."""
+    """Where rows come from.
+
+    `name` is the path as typed or "stdin"; `metadata` is the `vlm2vec` key of a Parquet file.
+    """
 
     name: str
     media_root: Path
@@ -77,7 +80,7 @@ class Kind:
         return f"vlm2vec/{self.name}@{self.version}"
 
     def parse(self, row: Row, default_id: str) -> Row:
-        """`row` itself, upgraded, checked, normalised, with defaults and tag set; DataError without a place."""
+        """`row` itself: upgraded, checked, normalised, defaults and tag set. DataError without a place."""
         row = self._upgraded(row)
         for one in self.fields:
             value = row.get(one.name)

@@ -219,7 +219,12 @@ def _array(value: Any) -> Any:
         raise DataError("expected a list of numbers") from None
 
 
-CONTENT: dict[str, Callable[[Any], Any]] = {"text": string, "image": media, "video": media, "instruction": string}
+CONTENT: dict[str, Callable[[Any], Any]] = {
+    "text": string,
+    "image": media,
+    "video": media,
+    "instruction": string,
+}
 
 
 def _json(**keys: Any) -> Callable[[], Json]:
@@ -251,7 +256,9 @@ TYPES: dict[str, Type] = {
     "media": Type("a media reference or a list of them", media, _json(**MEDIA)),
     "ids": Type("a list of ids", list_of(identifier, "a list of ids"), _json(type="array", items=ID)),
     "numbers": Type(
-        "a list of numbers", list_of(number, "a list of numbers"), _json(type="array", items={"type": "number"})
+        "a list of numbers",
+        list_of(number, "a list of numbers"),
+        _json(type="array", items={"type": "number"}),
     ),
     "gains": Type(
         "an object of gains",
@@ -274,5 +281,7 @@ TYPES: dict[str, Type] = {
         list_of(content, "a list of objects with text, image or video"),
         _json(type="array", items=SIDE),
     ),
-    "embedding": Type("a list of numbers", embedding, _json(type="array", items={"type": "number"}, minItems=1)),
+    "embedding": Type(
+        "a list of numbers", embedding, _json(type="array", items={"type": "number"}, minItems=1)
+    ),
 }

@@ -1,6 +1,7 @@
 """vector: an item with its embedding and the fingerprint of whatever made it.
 
-In Parquet `model`, `revision`, `fingerprint` and `precision` are file metadata; read back they are fields again.
+In Parquet `model`, `revision`, `fingerprint` and `precision` are file metadata; read back they
+are fields again.
 """
 
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ FIELDS = (
     Field("embedding", "embedding", "The vector, the same dimension in every row.", required=True),
     Field("model", "string", "The model that made the vector."),
     Field("revision", "string", "The model's revision."),
-    Field("fingerprint", "string", "Hash of everything that decides the vector; different ones do not compare."),
+    Field("fingerprint", "string", "Hash of all that decides the vector; different ones do not compare."),
     Field("precision", "precision", "How the numbers are stored; float32 where it is absent."),
 )
 

@@ -1,4 +1,4 @@
-"""Rows in and out, and no other door to files of rows: stdin, paths, JSONL, Parquet, gzip, zstd, closed pipes.
+"""Rows in and out, and no other door to them: stdin, paths, JSONL, Parquet, gzip, zstd, closed pipes.
 
 A command opens one `Session`, which checks the whole command line before any work starts, then reads and
 writes through it. `write_file` and `save` write side files, `read_lines` reads side text such as qrels.

@@ -107,7 +107,9 @@ def size(value: Any) -> int:
     if isinstance(value, dict):
         return 16 + sum(size(one) for one in value.values())
     if isinstance(value, list):
-        return 16 + (sum(size(one) for one in value) if value and not isinstance(value[0], float) else 8 * len(value))
+        return 16 + (
+            sum(size(one) for one in value) if value and not isinstance(value[0], float) else 8 * len(value)
+        )
     if isinstance(value, (str, bytes)):
         return 16 + len(value)
     return int(getattr(value, "nbytes", 16))
@@ -127,7 +129,7 @@ def infer_all(rows: Iterable[Row], skip: set[str]) -> dict[str, pa.DataType]:
 
 
 def infer(value: Any) -> pa.DataType | None:
-    """The column type that fits a value; None where there is none: null, {}, [], mixed lists, vast integers."""
+    """The column type that fits a value; None for null, {}, [], mixed lists and integers over 64 bits."""
     if type(value) in SCALARS:
         return SCALARS[type(value)]
     if isinstance(value, int):
@@ -164,7 +166,7 @@ def fits(value: Any, kind: pa.DataType) -> bool:
         )
     if kind == FLOAT and isinstance(value, int) and not isinstance(value, bool):
         return abs(value) <= EXACT
-    return infer(value) == kind
+    return bool(infer(value) == kind)
 
 
 def vectors(column: pa.Array) -> list[Any]:
@@ -180,7 +182,7 @@ def vectors(column: pa.Array) -> list[Any]:
 
 def values(name: str, column: pa.Array) -> list[Any]:
     """The values of the column `name` as JSON would hold them; the sides of a pair without nulls."""
-    found = column.to_pylist(maps_as_pydicts="strict")
+    found: list[Any] = column.to_pylist(maps_as_pydicts="strict")
     if name in ("query", "positive"):
         return [_side_of(one) for one in found]
     if name == "negatives":

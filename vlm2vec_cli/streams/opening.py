@@ -71,14 +71,16 @@ def opened(path: str) -> Iterator[tuple[Form, BinaryIO]]:
         elif start == b"\x28\xb5\x2f\xfd":
             import zstandard
 
-            frames = zstandard.ZstdDecompressor().stream_reader(buffered, read_across_frames=True, closefd=False)
+            frames = zstandard.ZstdDecompressor().stream_reader(
+                buffered, read_across_frames=True, closefd=False
+            )
             yield "jsonl", cast(BinaryIO, io.BufferedReader(frames))
         else:
             yield "jsonl", buffered
 
 
 def lines(stream: BinaryIO, place: str) -> Iterator[tuple[int, bytes]]:
-    """Number (from 1) and bytes of every line that is not blank; DataError for a damaged compressed stream."""
+    """Number (from 1) and bytes of every line that is not blank; DataError for a damaged stream."""
     number = 0
     try:
         for number, line in enumerate(stream, start=1):
@@ -95,7 +97,7 @@ def lines(stream: BinaryIO, place: str) -> Iterator[tuple[int, bytes]]:
 
 
 def read_lines(path: str) -> Iterator[tuple[int, str]]:
-    """Number and text, without its line end, of every line of a text file that is not blank, gzip and zstd too."""
+    """Number and text, without its end, of every line of a text file that is not blank; gzip and zstd too."""
     find([path])
     with opened(path) as (form, stream):
         if form == "parquet":

@@ -31,7 +31,7 @@ STORED = {"float16": pa.float16(), "int8": pa.int8(), "binary": pa.uint8()}
 
 
 class ParquetWriter:
-    """Writes rows in groups of at most 1,024 rows or about 32 MB; nothing is written before the first group."""
+    """Writes groups of at most 1,024 rows or about 32 MB; nothing is written before the first group."""
 
     def __init__(self, stream: BinaryIO, kind: Kind, metadata: Mapping[str, Any]) -> None:
         self._stream = stream
@@ -71,7 +71,9 @@ class ParquetWriter:
         else:
             first = len(self._rows[0]["embedding"]) if self._rows else len(row["embedding"])
         if len(row["embedding"]) != first:
-            raise DataError(f"embedding: expected {first} numbers as in the first row, got {len(row['embedding'])}")
+            raise DataError(
+                f"embedding: expected {first} numbers as in the first row, got {len(row['embedding'])}"
+            )
 
     def _flush(self) -> None:
         if self._writer is None:
@@ -112,7 +114,9 @@ class ParquetWriter:
     def _encode(self, row: Row) -> Row:
         """One value a column; None for an absent one."""
         fits: Row = {}
-        learnt = (name for name in self._kind.file_fields if name in self._metadata and name not in self._given)
+        learnt = (
+            name for name in self._kind.file_fields if name in self._metadata and name not in self._given
+        )
         extra: Row = {name: None for name in learnt if name not in row}
         for name, value in row.items():
             word = self._known.get(name)

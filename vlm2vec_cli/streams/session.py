@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal
@@ -81,7 +81,9 @@ class Session:
                 "Parquet is not written to a terminal", hint="add -o FILE.parquet, --format jsonl, or a pipe"
             )
         if self._rejects is not None:
-            self._rejects_stream = self._stack.enter_context(sinks.sink(self._rejects, holds="the rejected rows"))
+            self._rejects_stream = self._stack.enter_context(
+                sinks.sink(self._rejects, holds="the rejected rows")
+            )
         return self
 
     def __exit__(
@@ -113,7 +115,9 @@ class Session:
             if self._stdin_read:
                 raise UsageError("stdin can be read once", hint="name files for the other inputs")
             self._stdin_read = True
-        return self._records(files, kind if isinstance(kind, tuple) else (kind,), None if paths else self.limit)
+        return self._records(
+            files, kind if isinstance(kind, tuple) else (kind,), None if paths else self.limit
+        )
 
     def _records(self, files: list[str], kinds: tuple[Kind, ...], limit: int | None) -> Iterator[Record]:
         count = 0
@@ -127,7 +131,7 @@ class Session:
                     if count == limit:
                         return
 
-    def _rows(self, file: str) -> Iterator[tuple[Origin, int, Row | bytes]]:
+    def _rows(self, file: str) -> Generator[tuple[Origin, int, Row | bytes], None, None]:
         """Origin, number and row of everything in a file; a JSON line still as bytes."""
         name = opening.display(file)
         if file == opening.STDIN and sys.stdin.isatty() and not self.quiet:
@@ -172,7 +176,7 @@ class Session:
         sinks.save(self.output, data)
 
     def reject(self, error: UserError, row: Row | bytes | None = None) -> None:
-        """Raises `error` under --on-error fail; else counts it and writes place, code, reason and row down."""
+        """Raises `error` under --on-error fail; else counts it and notes place, code, reason and row."""
         if self.on_error == "fail":
             raise error
         self.rejected[error.exit_code] += 1
@@ -202,7 +206,9 @@ class Session:
             raise UsageError(f"--on-error: expected fail or skip, got {self.on_error!r}")
         if self.on_error == "fail" and (self._rejects is not None or self._allow_rejects):
             name = "--rejects" if self._rejects is not None else "--allow-rejects"
-            raise UsageError(f"{name} has no use while the first bad row stops the run", hint="add --on-error skip")
+            raise UsageError(
+                f"{name} has no use while the first bad row stops the run", hint="add --on-error skip"
+            )
         if self._rejects == sinks.STDOUT:
             raise UsageError("--rejects needs a file: stdout carries data")
         if self._rejects is not None and os.path.realpath(self._rejects) == os.path.realpath(self.output):
@@ -213,7 +219,8 @@ class Session:
         known = sorted({*suffixes.values(), natural, *formats})
         if format is not None and format not in known:
             raise UsageError(
-                f"--format: unknown format {format!r}", hint=nearest(format, known) or f"known: {', '.join(known)}"
+                f"--format: unknown format {format!r}",
+                hint=nearest(format, known) or f"known: {', '.join(known)}",
             )
         by_suffix = None if self.output == sinks.STDOUT else sinks.format_of(self.output, suffixes)
         if by_suffix is not None and format not in (None, by_suffix):

@@ -27,9 +27,11 @@ log = logging.getLogger(__name__)
 class RowWriter(Protocol):
     """Takes rows one by one; `close` makes the output valid and leaves the stream open."""
 
-    def write(self, row: Row) -> None: ...
+    def write(self, row: Row) -> None:
+        """Takes a row."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Finishes the output."""
 
 
 def format_of(path: str, formats: Mapping[str, str]) -> str | None:
@@ -52,7 +54,9 @@ def check_folder(path: str) -> None:
 
 
 @contextlib.contextmanager
-def sink(path: str, *, holds: str = "the finished rows", worth: Callable[[], bool] = lambda: True) -> Iterator[BinaryIO]:
+def sink(
+    path: str, *, holds: str = "the finished rows", worth: Callable[[], bool] = lambda: True
+) -> Iterator[BinaryIO]:
     """The bytes of an output; ReaderGone where the reader of a pipe has gone.
 
     On an exception a file stays as PATH.partial when `worth()` says that it holds something, and the
@@ -128,7 +132,7 @@ def _compressor(name: str, raw: BinaryIO) -> Iterator[BinaryIO]:
 
 
 class JsonlWriter:
-    """A row a line, the tag first; what is written reaches the reader within half a second of the next row."""
+    """A row a line, the tag first; rows reach the reader within half a second, when another follows."""
 
     def __init__(self, stream: BinaryIO, kind: Kind, metadata: Mapping[str, Any]) -> None:
         import orjson
@@ -139,7 +143,7 @@ class JsonlWriter:
         self._dumps = orjson.dumps
         self._options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
         self._flushed = time.monotonic()
-        self._flushes = isinstance(stream, io.BufferedWriter)  # a compressor's bytes would depend on the clock
+        self._flushes = isinstance(stream, io.BufferedWriter)  # else bytes would depend on the clock
 
     def write(self, row: Row) -> None:
         """Writes one row; DataError for values that JSON cannot hold."""
@@ -178,7 +182,7 @@ def _holds_bytes(value: Any) -> bool:
 def write_rows(
     path: str, form: str, rows: Iterable[Row], kind: Kind, metadata: Mapping[str, Any] | None = None
 ) -> int:
-    """Writes all rows to stdout or a file and returns their number; keeps the finished ones when `rows` raises."""
+    """Writes all rows to stdout or a file, returns their number; when `rows` raises, keeps the finished."""
     number = 0
     with sink(path, worth=lambda: number > 0) as stream:
         writer: RowWriter
@@ -215,4 +219,3 @@ def save(path: str, data: str | bytes) -> None:
     """Writes a whole side file under its name at once, or not at all; "-" is stdout."""
     with sink(path, worth=lambda: False) as stream:
         stream.write(data.encode() if isinstance(data, str) else data)
-
