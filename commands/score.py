@@ -1,0 +1,74 @@
+"""Vectors, or rankings of another tool, become score rows."""
+
+from typing import Annotated, Any, Literal
+
+from typer import Option
+
+from vlm2vec_cli import options
+from vlm2vec_cli.schemas.score import SCORE
+from vlm2vec_cli.streams import Session
+
+Form = Literal["jsonl", "parquet", "trec"]
+NoRelevant = Literal["exclude", "zero", "error"]
+Ties = Literal["id", "optimistic", "pessimistic"]
+
+
+def _(metavar: str, help: str, least: int | None = None) -> Any:
+    return Option(metavar=metavar, help=help, min=least)
+
+
+def main(
+    inputs: options.Inputs = None,
+    metrics: Annotated[list[str] | None, _("NAMES", "Such as hit@1,nDCG@5,RR@10,map.")] = None,
+    main_metric: Annotated[str | None, _("NAME", "The metric of main_score.")] = None,
+    similarity: Annotated[Literal["cosine", "dot"], Option(help="How vectors are compared.")] = "cosine",
+    ties: Annotated[Ties, Option(help="First among equals: the larger id, the relevant, the others.")] = "id",
+    no_relevant: Annotated[NoRelevant, Option(help="What queries without anything relevant do.")] = "exclude",
+    candidates: Annotated[list[str] | None, _("FILE", "More vectors, all of them candidates.")] = None,
+    qrels: Annotated[str | None, _("FILE", "Judgements instead of those in the rows: TREC or TSV.")] = None,
+    run: Annotated[str | None, _("FILE", "Rankings, not vectors: TREC, ranking rows, *_pred.jsonl.")] = None,
+    rankings: Annotated[str | None, _("FILE", "Write rankings: .jsonl, .parquet, .trec.")] = None,
+    rankings_format: Annotated[Form | None, Option(help="Where the suffix does not say.")] = None,
+    top_k: Annotated[int, _("N", "Candidates a query in --rankings.", 1)] = 100,
+    per_query: Annotated[
+        str | None, _("FILE", "Write each query's metrics and top candidates: Parquet.")
+    ] = None,
+    bootstrap: Annotated[int, _("N", "Resamples of the queries for 95 % intervals; 0 for none.", 0)] = 1000,
+    allow_mixed_fingerprints: Annotated[bool, Option("--allow-mixed-fingerprints")] = False,
+    output: options.Output = "-",
+    format: options.Format = None,
+    on_error: options.OnError = "fail",
+    rejects: options.RejectsFile = None,
+    allow_rejects: options.AllowRejects = 0,
+    limit: options.Limit = None,
+    seed: options.Seed = 0,
+    media_root: options.MediaRoot = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Score vectors: rank the candidates of each query, exactly, and write one row a dataset.
+
+    A query ranks its own pool where it has one, else all candidates of its dataset. Equal scores stand by id,
+    descending, as in trec_eval: what is relevant never wins by its place. Metrics (hit, precision, recall,
+    f1, map, ap, mrr, ndcg_linear, ndcg_exponential) may be named as in ir-measures or trec_eval; default:
+    those of MMEB at 1, 5 and 10. The main one is that of the rows, else of the catalogue, else hit@1.
+
+    All rows are read before scoring starts. Memory: vectors, 4 x rows x dimensions bytes, up to 1 GB, beyond
+    that in a temporary file; 8,192 x dimensions x 12 bytes and 100 MB for a block; ids, pools and judgements;
+    12 bytes x queries x --top-k with --rankings; texts and references with --per-query.
+
+    Examples:
+      vlm2vec score vectors.parquet -o scores.jsonl
+
+      vlm2vec score --run bm25.trec --qrels qrels.tsv --metrics nDCG@10,R@100
+    """
+    from vlm2vec_cli.scoring import Request, score
+
+    session = Session(inputs, output, format=format, on_error=on_error, rejects=rejects, limit=limit,
+                      allow_rejects=allow_rejects, media_root=media_root, quiet=quiet)  # fmt: skip
+    request = Request(metrics=metrics or (), main_metric=main_metric, similarity=similarity, ties=ties,
+                      no_relevant=no_relevant, candidates=candidates or (), qrels=qrels, run=run, seed=seed,
+                      rankings=rankings, rankings_format=rankings_format, top_k=top_k, per_query=per_query,
+                      bootstrap=bootstrap, allow_mixed=allow_mixed_fingerprints)  # fmt: skip
+    with session:
+        session.write(score(session, request, has_inputs=bool(inputs)), SCORE)

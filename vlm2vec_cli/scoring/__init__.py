@@ -1,0 +1,186 @@
+"""Vectors, or rankings of another tool, and judgements -> score rows, rankings, per-query results.
+
+Memory: vectors up to 1 GB stay in memory, the rest lie in a temporary file (`TMPDIR`); scoring holds blocks
+of at most 512 queries x 8,192 candidates (about 100 MB and 120 KB a dimension), 12 bytes a kept rank, and
+ids, pools and judgements of all rows; with `--per-query` also their texts and references.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from vlm2vec_cli import metrics
+from vlm2vec_cli.errors import DataError, UsageError
+from vlm2vec_cli.progress import bar
+from vlm2vec_cli.schemas.base import Row
+from vlm2vec_cli.schemas.item import ITEM
+from vlm2vec_cli.schemas.ranking import RANKING
+from vlm2vec_cli.schemas.vector import VECTOR
+from vlm2vec_cli.scoring import evaluate
+from vlm2vec_cli.scoring.collect import Collector, check, judge_by
+from vlm2vec_cli.scoring.evaluate import NoRelevant, Result, Settings, Task
+from vlm2vec_cli.scoring.files import Form, side_files
+from vlm2vec_cli.scoring.matrix import Similarity
+from vlm2vec_cli.scoring.per_query import NUM_CANDIDATES
+from vlm2vec_cli.scoring.runs import add_query, gather, read_qrels, read_run
+from vlm2vec_cli.scoring.search import Ties
+from vlm2vec_cli.streams import Session, opening, read_lines, sinks
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asks for; names and files are as typed."""
+
+    metrics: Sequence[str] = ()
+    main_metric: str | None = None
+    similarity: Similarity = "cosine"
+    ties: Ties = "id"
+    no_relevant: NoRelevant = "exclude"
+    bootstrap: int = 1000
+    seed: int = 0
+    top_k: int = 100
+    allow_mixed: bool = False
+    candidates: Sequence[str] = ()
+    qrels: str | None = None
+    run: str | None = None
+    rankings: str | None = None
+    rankings_format: Form | None = None
+    per_query: str | None = None
+
+
+def score(session: Session, request: Request, *, has_inputs: bool) -> Iterator[Row]:
+    """Score rows, datasets as they first appear; side files are written while the rows are taken.
+
+    Everything that can be wrong with names and options is raised here, before any row is read.
+    """
+    wanted = [name for names in request.metrics for name in names.split(",") if name.strip()]
+    settings = Settings(
+        measures=tuple(dict.fromkeys(map(_parsed("--metrics"), wanted))) or Settings().measures,
+        main=None if request.main_metric is None else _parsed("--main-metric")(request.main_metric),
+        similarity=request.similarity,
+        ties=request.ties,
+        no_relevant=request.no_relevant,
+        resamples=request.bootstrap,
+        seed=request.seed,
+        keep=max(request.top_k if request.rankings else 0, NUM_CANDIDATES if request.per_query else 0),
+        first_rank=request.per_query is not None,
+    )
+    if request.run is not None and request.candidates:
+        raise UsageError("--run brings its own rankings, --candidates has no use with it")
+    for path in (request.rankings, request.per_query):
+        if path is not None:
+            sinks.check_folder(path)
+    return _rows(session, request, settings, has_inputs)
+
+
+def _rows(session: Session, request: Request, settings: Settings, has_inputs: bool) -> Iterator[Row]:
+    if request.run is None:
+        tasks, result_of = _from_vectors(session, request, settings)
+    else:
+        tasks, result_of = _from_run(session, request, settings, request.run, has_inputs)
+    with contextlib.ExitStack() as stack:
+        files = side_files(
+            tasks,
+            settings,
+            rankings=request.rankings,
+            rankings_format=request.rankings_format,
+            top_k=request.top_k,
+            per_query=request.per_query,
+        )
+        takers = [stack.enter_context(file) for file in files]
+        for task in bar(tasks, label="scoring", unit="dataset", quiet=session.quiet):
+            result = result_of(task)
+            for take in takers:
+                take(result)
+            if result.num_without:
+                done = "left out" if settings.no_relevant == "exclude" else "count as 0"
+                count = f"{result.num_without} of {len(task.dataset.query_ids)}"
+                log.warning(
+                    "dataset %r: %s queries have nothing relevant and are %s", task.dataset.name, count, done
+                )
+            yield result.row()
+
+
+def _from_vectors(
+    session: Session, request: Request, settings: Settings
+) -> tuple[list[Task], Callable[[Task], Result]]:
+    collector = Collector(
+        session.reject,
+        similarity=request.similarity,
+        keep_content=request.per_query is not None,
+        allow_mixed=request.allow_mixed,
+    )
+    count = collector.add(bar(session.read(VECTOR), label="reading", quiet=session.quiet))
+    if request.candidates:
+        more = session.read(VECTOR, request.candidates)
+        collector.add(bar(more, label="reading candidates", quiet=session.quiet), role="candidate")
+    place = ", ".join(opening.display(path) for path in session.inputs)
+    if not count:
+        raise DataError("no rows", place=place)
+    datasets = check(collector.datasets.values())
+    if not datasets:
+        raise DataError("no query rows", place=place)
+    if request.qrels is not None:
+        if len(datasets) > 1:
+            raise UsageError(f"--qrels judges one dataset, the input has {len(datasets)}")
+        judge_by(datasets[0], read_qrels(read_lines(request.qrels), request.qrels))
+        check(datasets)
+
+    def result_of(task: Task) -> Result:
+        result = evaluate.by_vectors(task, settings)
+        for matrix in (task.dataset.query_vectors, task.dataset.candidate_vectors):
+            if matrix is not None:
+                matrix.close()
+        return result
+
+    return evaluate.plan(datasets, settings), result_of
+
+
+def _from_run(
+    session: Session, request: Request, settings: Settings, path: str, has_inputs: bool
+) -> tuple[list[Task], Callable[[Task], Result]]:
+    settings = replace(settings, similarity=Settings().similarity)  # there are no vectors to compare
+    collector = Collector(session.reject, vectors=False, keep_content=request.per_query is not None)
+    if has_inputs:
+        collector.add(session.read((ITEM, VECTOR)))
+    if path.lower().endswith(".parquet"):
+        rows: Iterable[Row] = ({**one.row, "place": one.place} for one in session.read(RANKING, [path]))
+    else:
+        rows = read_run(read_lines(path), path)
+    run = gather(
+        rows, {name: one for name, one in collector.datasets.items() if one.query_ids}, path, log.warning
+    )
+    if not run.datasets:
+        raise DataError("no rankings", place=path)
+    if request.qrels is not None:
+        if len(run.datasets) > 1:
+            raise UsageError(f"--qrels judges one dataset, the run has {len(run.datasets)}")
+        (dataset,) = run.datasets.values()
+        qrels = read_qrels(read_lines(request.qrels), request.qrels)
+        if not has_inputs:  # a query that the run leaves out counts
+            for query in qrels:
+                if query not in dataset.query_ids:
+                    add_query(dataset, query, request.qrels)
+        judge_by(dataset, qrels)
+
+    def result_of(task: Task) -> Result:
+        found = run.rankings.get(task.dataset.name, {})
+        missing = sum(bool(gains) for at, gains in enumerate(task.dataset.relevant) if at not in found)
+        if missing:
+            log.warning("dataset %r: %d queries have no ranking and count as 0", task.dataset.name, missing)
+        return evaluate.by_run(task, settings, found)
+
+    return evaluate.plan(run.datasets.values(), settings), result_of
+
+
+def _parsed(option: str) -> Callable[[str], metrics.Measure]:
+    def parse(name: str) -> metrics.Measure:
+        try:
+            return metrics.parse(name)
+        except UsageError as error:
+            raise error.at(option) from None
+
+    return parse

@@ -1,0 +1,252 @@
+"""Exact search: which candidates are nearest to each query, in blocks and in bounded memory.
+
+A score is the dot product in float64, rounded to float32, so it depends on the two vectors alone: neither
+block sizes nor the order of candidates nor threads change it, and equal vectors tie exactly. Large corpora
+are sifted in float32 first; whatever could be among the first after rounding errors is scored exactly.
+
+Order: score descending, then (ties="id") id descending, as trec_eval sorts. "pessimistic" puts the relevant
+last among equal scores, "optimistic" first. Nothing ever prefers the relevant by its place in a pool.
+
+Q queries, N candidates, D dimensions, R ranks, P pool entries, C a block's columns, U a union of pools, X any
+flat list; -1 fills the ends of short rows.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ties = Literal["id", "optimistic", "pessimistic"]
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Relevant = Callable[[Ints, Ints], NDArray[np.bool_]]  # queries (Q,), candidates (Q, R) -> (Q, R)
+
+QUERY_BLOCK = 512
+COLUMN_BLOCK = 8192
+MAX_SCORES = 1 << 22  # scores of one block held at once: 16 MB
+MAX_GATHERED = 1 << 19  # numbers of gathered vectors held at once: 4 MB in float64, what caches hold
+SHARED = 8  # pools of a block that share less than an eighth are scored pair by pair
+MARGIN = 64  # candidates kept beyond the depth, for those that rounding may have pushed out
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rankings of some queries: candidates best first and their scores."""
+
+    query_Q: Ints
+    index_QR: Ints
+    score_QR: Floats
+    num_ranked_Q: Ints  # how many candidates the query ranks, in the block or beyond its depth
+    unique: bool  # no candidate stands twice in a row
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """What is searched: the vectors and, for ties, each candidate's place in the ascending order of ids."""
+
+    rows_ND: Floats
+    tie_N: Ints
+    ties: Ties = "id"
+    relevant: Relevant | None = None  # needed unless ties is "id"
+
+
+def by_id(ids: Sequence[str]) -> Ints:
+    """Each id's place in ascending order (code points), shape (N,)."""
+    place_N = np.empty(len(ids), np.int64)
+    place_N[np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)] = np.arange(len(ids))
+    return place_N
+
+
+def search_all(corpus: Corpus, rows_QD: Floats, query_Q: Ints, depth: int) -> Iterator[Block]:
+    """The first `depth` of all candidates for each query; `query_Q` are the numbers of the rows `rows_QD`."""
+    num_candidates = len(corpus.rows_ND)
+    depth = min(depth, num_candidates)
+    sift = num_candidates > 2 * (depth + MARGIN)
+    longest = _longest(corpus.rows_ND) if sift and len(query_Q) else 0.0
+    size = min(QUERY_BLOCK, max(1, MAX_SCORES // (COLUMN_BLOCK if sift else num_candidates)))
+    for start in range(0, len(query_Q), size):
+        block_Q = query_Q[start : start + size]
+        block_QD = np.asarray(rows_QD[block_Q])
+        if sift:
+            index_QR, score_QR = _sifted(corpus, block_QD, block_Q, depth, longest)
+        else:
+            index_QR, score_QR = _sorted(corpus, block_QD, block_Q, depth)
+        yield Block(block_Q, index_QR, score_QR, np.full(len(block_Q), num_candidates), True)
+
+
+def search_pools(corpus: Corpus, rows_QD: Floats, query_Q: Ints, pools: Sequence[Ints]) -> Iterator[Block]:
+    """The whole ranking of each query's own pool; `pools` holds candidate rows, one array a query."""
+    start = 0
+    while start < len(query_Q):
+        stop, longest = start, 0
+        while stop < len(query_Q) and stop - start < QUERY_BLOCK:
+            longest = max(longest, len(pools[stop]))
+            if stop > start and (stop - start + 1) * longest > MAX_SCORES:
+                break
+            stop += 1
+        yield _pool_block(corpus, rows_QD, query_Q[start:stop], pools[start:stop])
+        start = stop
+
+
+def rank_of_first(corpus: Corpus, rows_QD: Floats, query_Q: Ints, golds: Sequence[Ints]) -> Ints:
+    """1-based rank, among all candidates, of each query's best placed one of `golds` (candidate rows)."""
+    rank_Q = np.zeros(len(query_Q), np.int64)
+    size = max(1, MAX_SCORES // len(corpus.rows_ND))
+    for start in range(0, len(query_Q), size):
+        score_QN = _exact(np.asarray(rows_QD[query_Q[start : start + size]]), corpus.rows_ND)
+        for row, score_N in enumerate(score_QN):
+            gold = golds[start + row]
+            best = gold[np.lexsort((-corpus.tie_N[gold], -score_N[gold]))[0]]
+            equal_N = score_N == score_N[best]
+            ahead = int((score_N > score_N[best]).sum())
+            if corpus.ties == "id":
+                ahead += int((equal_N & (corpus.tie_N > corpus.tie_N[best])).sum())
+            elif corpus.ties == "pessimistic":
+                ahead += int(equal_N.sum()) - int(equal_N[gold].sum())
+            rank_Q[start + row] = ahead + 1
+    return rank_Q
+
+
+def order(score_QR: Floats, tie_QR: Ints, hit_QR: NDArray[np.bool_] | None, ties: Ties) -> Ints:
+    """Positions that sort each row by the rule above; copies of one candidate keep their order."""
+    keys: list[NDArray[np.generic]] = [-tie_QR]
+    if ties != "id":
+        assert hit_QR is not None
+        keys.append(hit_QR if ties == "pessimistic" else ~hit_QR)
+    return np.lexsort((*keys, -score_QR), axis=-1)
+
+
+def _ranked(
+    corpus: Corpus, query_Q: Ints, index_QR: Ints, score_QR: Floats, depth: int | None = None
+) -> tuple[Ints, Floats]:
+    """The rows sorted and cut; -1 entries (score -inf) go to the end."""
+    tie_QR = np.where(index_QR >= 0, corpus.tie_N[index_QR], -1)
+    hit_QR = corpus.relevant(query_Q, index_QR) if corpus.relevant else None
+    order_QR = order(score_QR, tie_QR, hit_QR, corpus.ties)[:, :depth]
+    return np.take_along_axis(index_QR, order_QR, 1), np.take_along_axis(score_QR, order_QR, 1)
+
+
+def _exact(rows_QD: Floats, rows_ND: Floats) -> Floats:
+    """All scores, shape (Q, N)."""
+    score_QN = np.empty((len(rows_QD), len(rows_ND)), np.float32)
+    query_DQ = rows_QD.astype(np.float64).T
+    for start in range(0, len(rows_ND), COLUMN_BLOCK):
+        columns_CD = rows_ND[start : start + COLUMN_BLOCK].astype(np.float64)
+        score_QN[:, start : start + COLUMN_BLOCK] = (columns_CD @ query_DQ).T
+    return score_QN
+
+
+def _exact_at(rows_QD: Floats, rows_ND: Floats, index_QR: Ints) -> Floats:
+    """The scores of the candidates in `index_QR` alone."""
+    score_QR = np.empty(index_QR.shape, np.float32)
+    size = max(1, MAX_GATHERED // max(1, index_QR.shape[1] * rows_ND.shape[1]))
+    for start in range(0, len(rows_QD), size):
+        part = slice(start, start + size)
+        gathered_QRD = rows_ND[index_QR[part]].astype(np.float64)
+        score_QR[part] = (gathered_QRD @ rows_QD[part].astype(np.float64)[:, :, None])[:, :, 0]
+    return score_QR
+
+
+def _sorted(corpus: Corpus, rows_QD: Floats, query_Q: Ints, depth: int) -> tuple[Ints, Floats]:
+    """By exact scores of everything; sorts only what reaches the score at `depth`."""
+    score_QN = _exact(rows_QD, corpus.rows_ND)
+    num_candidates = score_QN.shape[1]
+    if depth * 4 > num_candidates:
+        index_QN = np.broadcast_to(np.arange(num_candidates), score_QN.shape)
+        return _ranked(corpus, query_Q, index_QN, score_QN, depth)
+    last_Q = np.partition(score_QN, num_candidates - depth, axis=1)[:, num_candidates - depth]
+    row_X, index_X = np.nonzero(score_QN >= last_Q[:, None])
+    index_QR = _packed(row_X, index_X, len(rows_QD))
+    score_QR = np.take_along_axis(score_QN, np.maximum(index_QR, 0), 1)
+    score_QR[index_QR < 0] = -np.inf
+    return _ranked(corpus, query_Q, index_QR, score_QR, depth)
+
+
+def _sifted(
+    corpus: Corpus, rows_QD: Floats, query_Q: Ints, depth: int, longest: float
+) -> tuple[Ints, Floats]:
+    """By float32 products first; exact scores decide among those within rounding errors of the last place."""
+    near_QM, index_QM = _nearest(rows_QD, corpus.rows_ND, depth + MARGIN)
+    # A sum of D float32 products is off by at most D * 2^-24 * |q| * |c|; two more for the final rounding.
+    error_Q = (rows_QD.shape[1] + 2) * 2.0**-24 * np.linalg.norm(rows_QD, axis=1) * longest
+    order_QM = np.argsort(-near_QM, axis=1, kind="stable")
+    near_QM, index_QM = np.take_along_axis(near_QM, order_QM, 1), np.take_along_axis(index_QM, order_QM, 1)
+    reach_Q = (near_QM >= (near_QM[:, depth - 1] - 2 * error_Q)[:, None]).sum(axis=1)
+    sure_Q = reach_Q < near_QM.shape[1]
+    index_QR = np.empty((len(rows_QD), depth), np.int64)
+    score_QR = np.empty((len(rows_QD), depth), np.float32)
+    if sure_Q.any():
+        index_QC = index_QM[sure_Q][:, : reach_Q[sure_Q].max()]
+        score_QC = _exact_at(rows_QD[sure_Q], corpus.rows_ND, index_QC)
+        index_QR[sure_Q], score_QR[sure_Q] = _ranked(corpus, query_Q[sure_Q], index_QC, score_QC, depth)
+    unsure = np.flatnonzero(~sure_Q)
+    size = max(1, MAX_SCORES // len(corpus.rows_ND))
+    for start in range(0, len(unsure), size):
+        part = unsure[start : start + size]
+        index_QR[part], score_QR[part] = _sorted(corpus, rows_QD[part], query_Q[part], depth)
+    return index_QR, score_QR
+
+
+def _longest(rows_ND: Floats) -> float:
+    """The length of the longest row."""
+    blocks = (rows_ND[start : start + COLUMN_BLOCK] for start in range(0, len(rows_ND), COLUMN_BLOCK))
+    return max(float(np.sqrt(np.einsum("nd,nd->n", block_CD, block_CD).max())) for block_CD in blocks)
+
+
+def _nearest(rows_QD: Floats, rows_ND: Floats, count: int) -> tuple[Floats, Ints]:
+    """The `count` largest float32 products of each query, unordered: scores and candidates."""
+    best_QM = np.full((len(rows_QD), 0), -np.inf, np.float32)
+    index_QM = np.full((len(rows_QD), 0), -1, np.int64)
+    for start in range(0, len(rows_ND), COLUMN_BLOCK):
+        score_QC = rows_QD @ rows_ND[start : start + COLUMN_BLOCK].T
+        if best_QM.shape[1] < count:
+            index_QC = np.broadcast_to(np.arange(start, start + score_QC.shape[1]), score_QC.shape)
+        else:
+            found_X = np.flatnonzero(score_QC > best_QM.min(axis=1)[:, None])  # faster than nonzero in 2-D
+            if not len(found_X):
+                continue
+            row_X, column_X = np.divmod(found_X, score_QC.shape[1])
+            packed_QC = _packed(row_X, column_X, len(rows_QD))
+            score_QC = np.take_along_axis(score_QC, np.maximum(packed_QC, 0), 1)
+            score_QC[packed_QC < 0] = -np.inf
+            index_QC = np.where(packed_QC >= 0, packed_QC + start, -1)
+        best_QM = np.concatenate([best_QM, score_QC], axis=1)
+        index_QM = np.concatenate([index_QM, index_QC], axis=1)
+        if best_QM.shape[1] > count:
+            keep_QM = np.argpartition(best_QM, best_QM.shape[1] - count, axis=1)[:, -count:]
+            best_QM = np.take_along_axis(best_QM, keep_QM, 1)
+            index_QM = np.take_along_axis(index_QM, keep_QM, 1)
+    return best_QM, index_QM
+
+
+def _pool_block(corpus: Corpus, rows_QD: Floats, query_Q: Ints, pools: Sequence[Ints]) -> Block:
+    length_Q = np.array([len(pool) for pool in pools], np.int64)
+    every_X = np.concatenate(pools)
+    row_X = np.repeat(np.arange(len(pools)), length_Q)
+    index_QP = _packed(row_X, every_X, len(pools))
+    union_U, place_X = np.unique(every_X, return_inverse=True)
+    block_QD = np.asarray(rows_QD[query_Q])
+    if len(union_U) * len(pools) > SHARED * index_QP.size:
+        score_QP = _exact_at(block_QD, corpus.rows_ND, np.maximum(index_QP, 0))
+        score_QP[index_QP < 0] = -np.inf
+    else:
+        score_X = np.empty(len(every_X), np.float32)
+        for start in range(0, len(union_U), COLUMN_BLOCK):
+            score_QC = _exact(block_QD, corpus.rows_ND[union_U[start : start + COLUMN_BLOCK]])
+            inside_X = (place_X >= start) & (place_X < start + COLUMN_BLOCK)
+            score_X[inside_X] = score_QC[row_X[inside_X], place_X[inside_X] - start]
+        score_QP = np.full(index_QP.shape, -np.inf, np.float32)
+        score_QP[index_QP >= 0] = score_X  # both walk row by row
+    index_QP, score_QP = _ranked(corpus, query_Q, index_QP, score_QP)
+    return Block(query_Q, index_QP, score_QP, length_Q, False)
+
+
+def _packed(row_X: Ints, value_X: Ints, num_rows: int) -> Ints:
+    """Values of ragged rows (`row_X` ascending) from the left in a rectangle, -1 where a row has ended."""
+    length_Q = np.bincount(row_X, minlength=num_rows)
+    packed_QR = np.full((num_rows, int(length_Q.max(initial=0))), -1, np.int64)
+    first_Q = np.cumsum(length_Q) - length_Q
+    packed_QR[row_X, np.arange(len(row_X)) - first_Q[row_X]] = value_X
+    return packed_QR
