@@ -27,10 +27,12 @@ _ENDINGS = {
 class Archive(Protocol):
     """What a reference needs of an archive. Names are as `member_name` returns them."""
 
-    def has(self, name: str) -> bool: ...
+    def has(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+        ...
 
     def names_in(self, folder: str) -> list[str]:
-        """Bare names of the files directly in `folder` ("" is the top); empty where there is no such folder."""
+        """Bare names of the files directly in `folder` ("" is the top); none if there is no such folder."""
         ...
 
     def read(self, name: str, max_bytes: int) -> bytes:
@@ -68,7 +70,7 @@ def compressed_tar(path: str, packing: str | None = None) -> DataError:
 
 
 def open_archive(path: str, shown: str, container: str) -> Archive:
-    """The archive at `path` (called `shown` in messages). Raises DataError where it is damaged or of another kind."""
+    """The archive at `path` (`shown` in messages). Raises DataError if it is damaged or of another kind."""
     with open(path, "rb") as file:
         head = file.read(6)
     packing = next((name for magic, name in _MAGIC if head.startswith(magic)), None)
@@ -110,9 +112,11 @@ class ZipArchive(_Index):
         super().__init__(self._members)
 
     def has(self, name: str) -> bool:
+        """Whether there is a file of that name."""
         return name in self._members
 
     def read(self, name: str, max_bytes: int) -> bytes:
+        """The member's content, checked against its checksum."""
         member = self._members[name]
         if member.flag_bits & 1:
             raise DataError("the zip member is encrypted", hint="unpack the archive with its password")
@@ -174,9 +178,11 @@ class TarArchive(_Index):
             self._file.close()
 
     def has(self, name: str) -> bool:
+        """Whether there is a file of that name."""
         return name in self._members
 
     def read(self, name: str, max_bytes: int) -> bytes:
+        """The member's content."""
         offset, size = self._members[name]
         if size > max_bytes:
             raise DataError(f"is larger than {max_bytes:,} bytes ({size:,})")

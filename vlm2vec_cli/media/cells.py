@@ -1,4 +1,4 @@
-"""Values in Parquet files: pictures as bytes, as `{bytes, path}` structs, as references, or lists of those."""
+"""Values in Parquet files: bytes, structs of `bytes` and `path`, references as text, or lists of those."""
 
 import threading
 from bisect import bisect_right
@@ -31,6 +31,7 @@ class Table:
 
     @property
     def num_rows(self) -> int:
+        """Rows in all row groups."""
         return self.starts[-1]
 
     def read_group(self, number: int, column: str) -> Any:

@@ -1,13 +1,14 @@
 """Frames of video files: decord where it is installed and succeeds, else PyAV.
 
-Only the frames asked for are turned into pictures. PyAV, where present, reads the header first: it says exactly
-what is wrong with a file that is no video, and frame sizes are known before anything is decoded.
+Only the frames asked for are turned into pictures. PyAV, where present, reads the header first: it says
+exactly what is wrong with a file that is no video, and frame sizes are known before anything is decoded.
 """
 
 import importlib
 import io
 import os
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -31,8 +32,9 @@ def decode(
 ) -> list[Image.Image]:
     """`num_frames` RGB frames of a video file (a path) or of its content, in order.
 
-    `window` is in seconds from the first frame, end excluded. Raises DataError where there is no video stream,
-    no frame, no frame in the window, or a frame that cannot be decoded; UnavailableError without a decoder.
+    `window` is in seconds from the first frame, end excluded. Raises DataError where there is no video
+    stream, no frame, no frame in the window, or a frame that cannot be decoded; UnavailableError without a
+    decoder.
     """
     av, decord = _library("av"), _library("decord")
     if av is None and decord is None:
@@ -51,9 +53,10 @@ def decode(
 def choose(
     starts: Sequence[float] | int, window: Window | None, num_frames: int | None, policy: MediaPolicy
 ) -> list[int]:
-    """Indices of the frames to decode. `starts`: when each frame begins, rising, the first at 0; or their number.
+    """Indices of the frames to decode.
 
-    A window shorter than a frame gives the frame on show at its start.
+    `starts`: when each frame begins in seconds, rising, the first at 0; or, without a window, their
+    number. A window shorter than a frame gives the frame on show at its start.
     """
     if isinstance(starts, int):
         total, first = starts, 0
@@ -61,10 +64,13 @@ def choose(
         begin, end = window or (None, None)
         first = 0 if begin is None else sum(1 for start in starts if start < begin - _TICK)
         total = (len(starts) if end is None else sum(1 for start in starts if start < end - _TICK)) - first
-        if total <= 0 and 0 < first < len(starts):
+        if total <= 0 < first:
             first, total = first - 1, 1
-        if total <= 0:
-            raise DataError(f"the window begins after the last frame, at {starts[-1]:.3f} s")
+            close = starts[-1] + starts[-1] / max(
+                len(starts) - 1, 1
+            )  # the last frame lasts as long as the mean
+            if len(starts) > 1 and begin is not None and begin >= close - _TICK:
+                raise DataError(f"the window begins at {begin:g} s, the video ends at {close:g} s")
     if total == 0:
         raise DataError("the video has no frames")
     return [first + position for position in from_raw(total, num_frames, policy.max_video_frames)]
@@ -106,7 +112,10 @@ def _opened(av: Any, source: str | bytes) -> Iterator[tuple[Any, Any]]:
             if not container.streams.video:
                 kinds = sorted({stream.type for stream in container.streams})
                 raise DataError(f"has no video stream (only {', '.join(kinds) or 'nothing'})")
-            yield container, container.streams.video[0]
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1  # the caller has its own workers
+            stream.codec_context.options = {"err_detect": "explode"}  # damage is an error, not a guess
+            yield container, stream
     except (av.FFmpegError, ValueError, IndexError, OverflowError) as error:
         raise DataError(
             f"the video cannot be decoded: {getattr(error, 'strerror', None) or error}"
@@ -128,7 +137,9 @@ def _by_decord(
     try:
         with _stderr_closed(not silent):
             reader = decord.VideoReader(_file(source), ctx=decord.cpu(0), num_threads=1)
-        height, width = reader[0].shape[:2]
+        height, width, channels = reader[0].shape
+        if channels != 3:  # decord miscounts the channels of very narrow frames
+            raise _DecordFailed(f"{channels} channels")
         _check_size(width, height, policy)
         if window is None:
             positions = choose(len(reader), None, num_frames, policy)
@@ -144,8 +155,10 @@ def _by_decord(
 
 @contextmanager
 def _stderr_closed(needed: bool) -> Iterator[None]:
-    """decord reports files it cannot open on file descriptor 2, whatever its log level. Without PyAV's look at the
-    header first, such files reach it."""
+    """Keeps decord's report on a file it cannot open, which no log level stops, from file descriptor 2.
+
+    Needed only without PyAV, whose look at the header keeps such files from decord.
+    """
     if not needed:
         yield
         return
@@ -177,7 +190,7 @@ def _by_pyav(
         known = sorted(stamp for stamp in stamps if stamp is not None)
         if len(known) < len(stamps) or len(set(known)) < len(known):
             return _in_one_pass(av, source, window, num_frames, policy)
-        if not known:
+        if not known or not key_stamps:
             raise DataError("the video has no frames")
         base = float(stream.time_base)
         begins = [(stamp - known[0]) * base for stamp in known]
@@ -194,25 +207,29 @@ def _by_pyav(
 def _seek_and_decode(
     container: Any, stream: Any, wanted: list[int], keys: list[int]
 ) -> dict[int, Image.Image]:
-    """The frames with the time stamps `wanted` (rising), seeking where a key frame lies between two of them."""
+    """The frames with the time stamps `wanted` (rising), seeking where a key frame lies between two."""
     found: dict[int, Image.Image] = {}
     left = list(wanted)
     while left:
-        start = max((key for key in keys if key <= left[0]), default=left[0])
-        container.seek(start, stream=stream, backward=True)
-        before = len(left)
+        container.seek(_last_key(keys, left[0]), stream=stream)
+        remaining = len(left)
         for frame in container.decode(stream):
-            if frame.pts is None or frame.pts < left[0]:
+            if frame.pts is None:
                 continue
-            if frame.pts == left[0]:
+            while left and frame.pts > left[0]:
+                left.pop(0)  # it never came
+            if left and frame.pts == left[0]:
                 found[left.pop(0)] = _picture(frame)
-            else:
-                left.pop(0)  # never came: reported as lost
-            if not left or any(frame.pts < key <= left[0] for key in keys):
+            if not left or frame.pts < _last_key(keys, left[0]):
                 break
-        if len(left) == before:
+        if len(left) == remaining:
             break
     return found
+
+
+def _last_key(keys: list[int], stamp: int) -> int:
+    """The time stamp of the last key frame not after `stamp`; of the first one where there is none."""
+    return keys[max(bisect_right(keys, stamp) - 1, 0)]
 
 
 def _in_one_pass(

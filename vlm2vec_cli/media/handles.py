@@ -24,7 +24,7 @@ class _Slot:
 
 
 class Cache:
-    """Least-recently-used cache of at most `capacity` entries and, beyond the newest one, `max_weight` in all.
+    """Least-recently-used cache of at most `capacity` entries that weigh `max_weight` in all (or one alone).
 
     Thread-safe; a value is made once however many threads ask for it, and asking for different values does
     not wait for each other. A failure to make one is not remembered.

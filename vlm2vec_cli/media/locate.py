@@ -46,8 +46,8 @@ def _remedy(root: Path, path: str, real: str) -> str:
         for suffix in (".zip", ".tar"):
             archive = "/".join(parts[:end]) + suffix
             if os.path.isfile(os.path.join(root, archive)):
-                inside = "/".join(parts[end - 1 :])
-                return f"{archive} is there: {archive}!{'/'.join(parts[end:])} or {archive}!{inside} reads from it"
+                ways = [f"{archive}!{'/'.join(parts[start:])}" for start in (end, end - 1)]
+                return f"{archive} is there: {' or '.join(ways)} reads from it"
     folder, name = os.path.split(real)
     try:
         with os.scandir(folder) as entries:

@@ -5,6 +5,7 @@ clip to white: here its upper eight bits are kept.
 """
 
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,9 @@ _PICTURE_HEADS = (
 )
 
 
+_PORTABLE_PIXMAP = re.compile(rb"P[1-6]\s")
+
+
 def quiet_pillow() -> None:
     """Keep Pillow's remarks on odd files (damaged EXIF, sizes) from being printed or raised.
 
@@ -52,13 +56,13 @@ def quiet_pillow() -> None:
 
 def looks_like_picture(head: bytes) -> bool:
     """Whether a file that begins with `head` (16 bytes or more) is a picture rather than a video."""
-    if head.startswith(_PICTURE_HEADS) or head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace():
+    if head.startswith(_PICTURE_HEADS) or _PORTABLE_PIXMAP.match(head):
         return True
     return (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head[4:12] in (b"ftypavif", b"ftypavis")
 
 
 def check_head(head: bytes, *, video: bool = False) -> None:
-    """Raise DataError for content that its first bytes (64) show to be no picture, or with `video` no video."""
+    """Raise DataError where the first 64 bytes show no picture or, with `video`, no video."""
     if not head:
         raise DataError("the file is empty")
     for start, fact, hint in _HEADS:
@@ -67,16 +71,19 @@ def check_head(head: bytes, *, video: bool = False) -> None:
 
 
 def decode(content: bytes, max_pixels: int) -> Image.Image:
-    """The first frame of an encoded picture, RGB. Raises DataError where it is damaged, too large or no picture."""
+    """The first frame of an encoded picture, RGB.
+
+    Raises DataError where it is damaged, too large or no picture.
+    """
     check_head(content[:64])
     with _open(content, max_pixels) as image:
         return to_rgb(image)
 
 
 def decode_frames(content: str | bytes, num_frames: int | None, policy: MediaPolicy) -> list[Image.Image]:
-    """A picture (the path of its file, or its content) as a video: its frames, RGB, sampled as a raw video's are.
+    """A picture as a video: its frames, RGB, sampled as a raw video's are; one where it is not animated.
 
-    One frame where it is not animated.
+    `content` is the path of a file, or bytes.
     """
     with _open(content, policy.max_pixels) as image:
         frames = []
@@ -122,7 +129,7 @@ def _open(content: str | bytes, max_pixels: int) -> Iterator[Image.Image]:
     except MemoryError:
         raise
     except Exception as error:  # decoders raise almost anything on damaged data
-        raise DataError(f"cannot be decoded: {error or type(error).__name__}") from error
+        raise DataError(f"cannot be decoded: {str(error) or type(error).__name__}") from error
 
 
 def _unidentified(content: bytes) -> str:

@@ -23,8 +23,9 @@ class MediaReader:
     """Opens media references (see `schemas.media_ref`) under the limits of a policy.
 
     `root` is the media root that relative references start from and that none may leave. Errors have an empty
-    place, which the caller knows; their fact begins with `image REF: ` or `video REF: `. MissingError: not there.
-    DataError: there, but not what it should be, or not allowed. UnavailableError: a decoder is not installed.
+    place, which the caller knows; their fact begins with `image REF: ` or `video REF: `. MissingError: not
+    there. DataError: there, but not what it should be, or not allowed. UnavailableError: a decoder is not
+    installed.
 
     Open archives and documents are kept in bounded caches. A reader may be used by several threads, may be
     pickled, and may be used on both sides of a fork: each process opens its own files.
@@ -62,15 +63,15 @@ class MediaReader:
         return frames
 
     def read_bytes(self, ref: str, root: Path) -> bytes:
-        """The content of the file, member, cell or URI; a page or window stands for the whole document or clip."""
+        """The content of the file, member, cell or URI; of a page or window, the whole document or clip."""
         with _named("image", ref):
             return self._open_one(ref, root)[1].read(self.policy.max_bytes)
 
     def identity(self, ref: str, root: Path) -> str:
         """A name for the content: equal for equal bytes wherever they lie, different when they differ.
 
-        sha256 of the content in hexadecimal, with `#page=` or `#t=` behind it where the reference has one. Of a
-        folder or list: `frames:` and the sha256 of its frames' identities.
+        sha256 of the content in hexadecimal, with `#page=` or `#t=` behind it where the reference has one.
+        Of a folder or list: `frames:` and the sha256 of its frames' identities.
         """
         with _named("image", ref):
             parsed, source = self._open(ref, root)
@@ -166,7 +167,7 @@ def _fragment(parsed: MediaRef) -> str:
 
 @contextmanager
 def _named(field: str, ref: str) -> Iterator[None]:
-    """Puts `image REF: ` before the fact of any error, and turns failures of the file system into MissingError."""
+    """Puts `image REF: ` before the fact of any error; failures of the file system become MissingError."""
     try:
         yield
     except UserError as error:

@@ -46,10 +46,11 @@ def fetch(address: str, *, max_bytes: int, timeout_seconds: float) -> bytes:
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPRedirectHandler(),
         urllib.request.HTTPErrorProcessor(),
+        urllib.request.UnknownHandler(),
     ):
         opener.add_handler(handler)
-    request = urllib.request.Request(address, headers={"User-Agent": "vlm2vec"})
     try:
+        request = urllib.request.Request(address, headers={"User-Agent": "vlm2vec"})
         with opener.open(request, timeout=timeout_seconds) as response:
             parts, size = [], 0
             while part := response.read(_CHUNK):

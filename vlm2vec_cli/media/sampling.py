@@ -13,8 +13,8 @@ FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 def spread(total: int, wanted: int | None) -> list[int]:
     """Positions in 0..total-1: all of them, or `wanted` ones by numpy's `linspace`, cut to integers.
 
-    `None` wants all. Rising; the first is 0 and, with two or more, the last is total - 1. Raises ValueError for
-    `wanted` below 1.
+    `None` wants all. Rising; the first is 0 and, with two or more, the last is total - 1. Raises ValueError
+    for `wanted` below 1.
 
     >>> spread(20, 8)
     [0, 2, 5, 8, 10, 13, 16, 19]
@@ -30,7 +30,7 @@ def spread(total: int, wanted: int | None) -> list[int]:
 
 
 def extracted(total: int, limit: int) -> list[int]:
-    """The frames a raw video stands for: all when there are no more than `limit`, else floor(i * total / limit)."""
+    """The frames a raw video stands for: all up to `limit`, else those at floor(i * total / limit)."""
     return list(range(total)) if total <= limit else [i * total // limit for i in range(limit)]
 
 

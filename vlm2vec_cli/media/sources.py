@@ -1,4 +1,4 @@
-"""What a reference leads to: a file, some bytes, a folder of frames, or several pictures in one Parquet cell."""
+"""What a reference leads to: a file, some bytes, a folder of frames, or pictures in a Parquet cell."""
 
 import hashlib
 import os
@@ -25,6 +25,7 @@ class Blob:
     stamp: Stamp | None = None
 
     def read(self, max_bytes: int) -> bytes:
+        """The content. Raises DataError where it is longer than `max_bytes`."""
         content = self.load()
         if len(content) > max_bytes:
             raise DataError(f"is larger than {max_bytes:,} bytes ({len(content):,})")
@@ -47,9 +48,11 @@ class LocalFile:
 
     @property
     def stamp(self) -> Stamp | None:
+        """Tells this version of the file from others."""
         return file_stamp(self.path)
 
     def read(self, max_bytes: int) -> bytes:
+        """The content. Raises DataError where it is longer than `max_bytes`."""
         with open(self.path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > max_bytes:
@@ -57,9 +60,11 @@ class LocalFile:
             return file.read()
 
     def in_place(self, _max_bytes: int) -> str | bytes:
+        """The path."""
         return self.path
 
     def digest(self, _max_bytes: int) -> str:
+        """sha256 of the content, hexadecimal, whatever its length."""
         whole = hashlib.sha256()
         with open(self.path, "rb") as file:
             while part := file.read(_CHUNK):
