@@ -20,7 +20,7 @@ from vlm2vec_cli import plugins
 from vlm2vec_cli.errors import UsageError, nearest
 
 PACKAGE: Final = "metrics"
-NAME: Final = re.compile(r"(?P<base>.+?)(?:[@_.](?P<k>-?[0-9]+))?")
+NAME: Final = re.compile(r"(?P<base>.+?)(?:[@_.](?P<k>[0-9]+))?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,11 +76,13 @@ class Matrix:
         """Frees memory or file; arrays of `rows_ND` must not be in use any more."""
         if not self._on_disk:
             self._budget.left += self.num_rows * self.dim * 4
+        else:
+            self._file.close()
         self._file = BytesIO()
         self.num_rows = 0
 
     def _move_to_disk(self) -> None:
-        file = tempfile.TemporaryFile(prefix="vlm2vec-")  # noqa: SIM115  # lives as long as the matrix
+        file = tempfile.TemporaryFile(prefix="vlm2vec-")  # noqa: SIM115  # closed in close()
         assert isinstance(self._file, BytesIO)
         file.write(self._file.getbuffer())
         self._budget.left += self.num_rows * self.dim * 4

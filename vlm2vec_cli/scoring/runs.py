@@ -192,7 +192,7 @@ def _prediction(row: Row, number: int, place: str) -> dict[str, Any]:
     """A row of the reference's prediction file; each label keeps its own gain."""
     labels = row.get("label") or []
     labels = labels if isinstance(labels, list) else [labels]
-    gains = row.get("rel_scores") or [1.0] * len(labels)
+    gains = row["rel_scores"] if row.get("rel_scores") is not None else [1.0] * len(labels)
     if len(gains) != len(labels):
         raise DataError(f"rel_scores: expected one a label ({len(labels)}), got {len(gains)}")
     name = PurePath(place).name.split(".")[0]

@@ -1,0 +1,28 @@
+from math import log2
+
+import pytest
+from hypothesis import given
+from naive import CASES, CUTOFFS, Case, agree, one
+
+
+def dcg(gains: list[float]) -> float:
+    return sum(gain / log2(rank + 1) for rank, gain in enumerate(gains, start=1))
+
+
+def definition(ranked: list[str], gains: dict[str, float], k: int | None) -> float:
+    ideal = dcg(sorted(gains.values(), reverse=True)[:k])
+    return dcg([gains.get(one, 0.0) for one in ranked[:k]]) / ideal if ideal else 0.0
+
+
+@given(CASES, CUTOFFS)
+def test_is_its_definition(cases: list[Case], k: int) -> None:
+    agree("ndcg_linear", cases, k, definition)
+    agree("ndcg_linear", cases, None, definition)
+
+
+def test_a_perfect_graded_ranking_is_1() -> None:
+    assert one("ndcg_linear", "abc", {"c": 1.0, "a": 3.0, "b": 2.0}, 5) == 1
+
+
+def test_by_hand() -> None:
+    assert one("ndcg_linear", "ba", {"a": 1.0}, 5) == pytest.approx(1 / log2(3))
