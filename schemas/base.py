@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from vlm2vec_cli.errors import DataError
 from vlm2vec_cli.schemas.field_types import TYPES
@@ -46,8 +46,7 @@ class Record:
         return f"{self.origin.name} {self.origin.unit} {self.number}"
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(NamedTuple):
     """One known field of a kind; `type` is a key of `field_types.TYPES`."""
 
     name: str
@@ -57,7 +56,7 @@ class Field:
     default: Any = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Kind:
     """A kind of row.
 

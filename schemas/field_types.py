@@ -6,8 +6,7 @@ starts at the field ("expected a string, got a number").
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from vlm2vec_cli.errors import DataError
 
@@ -27,8 +26,7 @@ PRECISIONS = ("float32", "float16", "int8", "binary")
 ROUNDING = 1e-6  # means of fractions may exceed 1 by rounding
 
 
-@dataclass(frozen=True)
-class Type:
+class Type(NamedTuple):
     """One type word: what a value of it is called, the check, the schema."""
 
     words: str

@@ -119,7 +119,8 @@ def _usage(error: typer.TyperException) -> int:
         print(error.format_message(), file=sys.stderr)
         return error.exit_code
     context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "vlm2vec"
+    command = next((f" {word}" for word in sys.argv[1:2] if word in COMMANDS), "")
+    path = context.command_path if context is not None else f"vlm2vec{command}"
     fact = error.format_message().split(" Did you mean")[0].split(" (Possible")[0].rstrip(".")
     hint = f"{path} --help"
     if fact.startswith("No such command"):

@@ -72,7 +72,7 @@ MediaRoot = Annotated[
         "--media-root",
         metavar="DIR",
         envvar="VLM2VEC_MEDIA_ROOT",
-        help="What media references are resolved against; else the input file's folder, else the current one.",
+        help="What media references are resolved against; else the input's folder, else the current one.",
     ),
 ]
 TrustPaths = Annotated[

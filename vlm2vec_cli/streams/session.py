@@ -186,7 +186,7 @@ class Session:
 
         entry: Row = {"place": error.place, "code": error.exit_code, "reason": error.fact}
         if row is not None:
-            entry["row"] = row.decode(errors="replace").rstrip("\r\n") if isinstance(row, bytes) else row
+            entry["row"] = as_it_came(row) if isinstance(row, bytes) else row
         options = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
         self._rejects_stream.write(orjson.dumps(entry, option=options, default=repr))
         self._rejects_stream.flush()
@@ -233,10 +233,18 @@ def from_json(line: bytes) -> Row:
     import orjson
 
     try:
-        row = orjson.loads(line)
+        row = orjson.loads(line.rstrip())
     except orjson.JSONDecodeError as error:
         raise DataError(f"not JSON: {error.msg} (column {error.colno})") from error
     if not isinstance(row, dict):
         hint = "one object a line: jq -c '.[]' FILE" if isinstance(row, list) else None
         raise DataError("expected a JSON object", hint=hint)
     return row
+
+
+def as_it_came(line: bytes) -> Row | str:
+    """The object on a line, or its text where it is none."""
+    try:
+        return from_json(line)
+    except DataError:
+        return line.decode(errors="replace").rstrip("\r\n")

@@ -6,32 +6,24 @@ stays as NAME.partial, itself a valid file.
 
 import contextlib
 import errno
-import gzip
 import io
 import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from vlm2vec_cli.errors import DataError, ReaderGone, UnavailableError, UsageError, UserError
 from vlm2vec_cli.schemas.base import Kind, Row
+
+if TYPE_CHECKING:
+    from vlm2vec_cli.streams.parquet import ParquetWriter
 
 STDOUT = "-"
 FLUSH_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
-
-
-class RowWriter(Protocol):
-    """Takes rows one by one; `close` makes the output valid and leaves the stream open."""
-
-    def write(self, row: Row) -> None:
-        """Takes a row."""
-
-    def close(self) -> None:
-        """Finishes the output."""
 
 
 def format_of(path: str, formats: Mapping[str, str]) -> str | None:
@@ -63,11 +55,8 @@ def sink(
     message says that `holds` are there; else it is removed.
     """
     if path == STDOUT:
-        with _closed_pipe_ends():
-            try:
-                yield sys.stdout.buffer
-            finally:
-                sys.stdout.buffer.flush()
+        with _closed_pipe_ends(), _stdout() as stdout:
+            yield stdout
         return
     check_folder(path)
     if os.path.exists(path) and not os.path.isfile(path):
@@ -99,6 +88,19 @@ def _say(fact: str, error: BaseException) -> None:
 
 
 @contextlib.contextmanager
+def _stdout() -> Iterator[BinaryIO]:
+    """Stdout with a buffer of our own: under PYTHONUNBUFFERED there is none, and writes may be partial."""
+    sys.stdout.flush()
+    try:
+        number = sys.stdout.fileno()
+    except io.UnsupportedOperation:  # replaced by something without a file
+        yield sys.stdout.buffer
+        return
+    with open(number, "wb", closefd=False) as stream:
+        yield stream
+
+
+@contextlib.contextmanager
 def _closed_pipe_ends() -> Iterator[None]:
     try:
         yield
@@ -120,6 +122,8 @@ def _disk_errors(path: str) -> Iterator[None]:
 def _compressor(name: str, raw: BinaryIO) -> Iterator[BinaryIO]:
     """Compresses by the suffix of `name`; the same bytes in give the same bytes out."""
     if name.lower().endswith(".gz"):
+        import gzip
+
         with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
             yield cast(BinaryIO, packed)
     elif name.lower().endswith(".zst"):
@@ -185,11 +189,11 @@ def write_rows(
     """Writes all rows to stdout or a file, returns their number; when `rows` raises, keeps the finished."""
     number = 0
     with sink(path, worth=lambda: number > 0) as stream:
-        writer: RowWriter
+        writer: JsonlWriter | ParquetWriter
         if form == "parquet":
-            from vlm2vec_cli.streams.parquet import ParquetWriter
+            from vlm2vec_cli.streams import parquet
 
-            writer = ParquetWriter(stream, kind, metadata or {})
+            writer = parquet.ParquetWriter(stream, kind, metadata or {})
         else:
             writer = JsonlWriter(stream, kind, metadata or {})
         try:

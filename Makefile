@@ -1,0 +1,53 @@
+# make test         the tests, in a .venv of their own
+# make quickstart   prepare, train, embed, score and report on the data that ships with the package
+# make lint         ruff, mypy, import contract
+# make clean        removes .venv and what the tools leave behind
+#
+# All set-up happens here: a first run makes .venv and takes minutes, the next takes none.
+# PYTHON, TORCH and PIP_ARGS can be given: `make test PYTHON=python3.12`. TORCH is what pip installs first. Where
+# pip's own torch brings the libraries of a GPU that is not there, name a wheel or an index of CPU wheels:
+# `make test PIP_ARGS="--extra-index-url ADDRESS" TORCH="torch==2.13.0+cpu"`.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+PIP_ARGS ?=
+VENV := .venv
+STAMP := $(VENV)/.installed
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+
+export HF_HUB_OFFLINE := 1
+
+.PHONY: test slow quickstart lint format schemas venv clean
+
+test: $(STAMP)
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+slow: $(STAMP)
+	$(VENV)/bin/python -m pytest -m slow $(ARGS)
+
+quickstart: $(STAMP)
+	PATH="$(abspath $(VENV))/bin:$$PATH" bash examples/quickstart/run.sh
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+format: $(STAMP)
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+schemas: $(STAMP)
+	$(VENV)/bin/python -m vlm2vec_cli.schemas
+
+venv: $(STAMP)
+
+$(STAMP): pyproject.toml
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) "$(TORCH)"
+	$(PIP) --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
