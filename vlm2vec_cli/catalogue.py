@@ -2,9 +2,9 @@
 
 An entry is a plain mapping; keys every entry has: `name`, `modality` (image, video, visdoc), `group`,
 `task_type`, `parser` (which raw format its rows have), `hf` (`repo`, `config`, `split`: where its annotations
-are published). Task entries add `local` (places under the root folder), `eval_type` (local: a query ranks its own
-pool; global: all candidates), `main_metric`, `instruction`, the two templates of the texts a model sees, and
-`num_queries`. The facts lie in `data/*.json`; an entry of the same form in another file works as well.
+are published). Task entries add `local` (places under the root folder), `eval_type` (local: a query ranks its
+own pool; global: all candidates), `main_metric`, `instruction`, the two templates of the texts a model sees,
+and `num_queries`. The facts lie in `data/*.json`; an entry of the same form in another file works as well.
 """
 
 import json
@@ -40,14 +40,14 @@ def tasks() -> dict[str, Entry]:
 def train_sources() -> dict[str, Entry]:
     """The 20 subsets of MMEB-train by name, in the order of the released mix.
 
-    `cap` and `weight` are those of the released V2 run (first `cap` rows; probability proportional to weight),
-    `num_pairs` the rows left under the cap where that is known.
+    `cap` and `weight` are those of the released V2 run (first `cap` rows; probability proportional to
+    weight), `num_pairs` the rows left under the cap where that is known.
     """
     return by_name(_facts("train_sources")["sources"])
 
 
 def published() -> Mapping[str, Any]:
-    """Published main metrics: `scores` version -> model -> task -> percent, with what is known about each version."""
+    """Published main metrics: `scores` version -> model -> task -> percent; `versions` says what each is."""
     return _facts("published_scores")
 
 

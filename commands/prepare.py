@@ -1,0 +1,63 @@
+"""prepare: raw data -> rows."""
+
+from vlm2vec_cli import options
+from vlm2vec_cli.preparing import options as own
+from vlm2vec_cli.streams import Session
+
+
+def main(
+    source: own.Source,
+    files: own.Files = None,
+    root: own.Root = None,
+    task: own.Names = None,
+    split: own.Split = None,
+    list_: own.List = False,
+    side: own.Side = "both",
+    no_instruction: own.Plain = False,
+    num_frames: options.NumFrames = None,
+    sample: own.Sample = None,
+    limit: own.Limit = None,
+    seed: options.Seed = 0,
+    dataset: own.Dataset = None,
+    role: own.Role = None,
+    instruction: own.Instruction = None,
+    map_: own.Maps = None,
+    output: options.Output = "-",
+    format: options.Format = None,
+    media_root: options.MediaRoot = None,
+    on_error: options.OnError = "fail",
+    rejects: options.RejectsFile = None,
+    allow_rejects: options.AllowRejects = 0,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Turn raw data into rows: items to embed, or pairs to train with.
+
+    Of each dataset queries come first, then candidates. Media are not opened, only referred to: in place, be
+    it inside zip, tar or Parquet files, relative to the media root (--media-root, else the folder of -o FILE,
+    else the working directory). A table's columns become fields by --map: query.text=question, dataset==mine
+    (a constant), text={title}: {body} (a template).
+
+    Examples:
+      vlm2vec prepare mmeb-v2 --root MMEB-V2 --task 'MSCOCO_*' -o coco.jsonl
+
+      vlm2vec prepare table qa.csv --map query.text=question --map positive.text=answer > pairs.jsonl
+    """
+    from vlm2vec_cli.preparing import listing
+    from vlm2vec_cli.preparing.plan import plan
+    from vlm2vec_cli.preparing.request import Request
+
+    request = Request(
+        source, paths=tuple(files or ()), root=root, names=tuple(task or ()), split=split, list=list_,
+        side=side, instructions=not no_instruction, num_frames=num_frames, sample=sample, limit=limit,
+        seed=seed, dataset=dataset, role=role, instruction=instruction, maps=tuple(map_ or ()),
+    )  # fmt: skip
+    todo = plan(request)
+    with Session(
+        output=output, natural="text" if list_ else "jsonl", format=format, media_root=media_root,
+        quiet=quiet, on_error=on_error, rejects=rejects, allow_rejects=allow_rejects,
+    ) as session:  # fmt: skip
+        if list_:
+            session.write_text(listing.show(todo.listing(), session.format))
+        else:
+            session.write(todo.rows(session.origin_root(output), session.reject), todo.kind)

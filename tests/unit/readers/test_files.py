@@ -1,0 +1,67 @@
+import tarfile
+import zipfile
+from typing import Any
+
+import pytest
+
+pymupdf = pytest.importorskip("pymupdf")
+
+
+def read(mini: Any, *paths: str, **more: Any) -> list[dict[str, Any]]:
+    entry = {"name": "default", "parser": "files", "paths": paths, "role": "candidate", **more}
+    rows: list[dict[str, Any]] = mini.read(entry, "item")
+    return rows
+
+
+def test_a_folder_is_walked_in_natural_order(mini: Any) -> None:
+    for name in ("pics/p10.jpg", "pics/p9.PNG", "pics/more/clip.mp4", "pics/notes.txt", "pics/.hidden.jpg"):
+        mini.file(name)
+    assert read(mini, "pics") == [
+        {"id": "pics/p9.PNG", "dataset": "default", "role": "candidate", "image": "pics/p9.PNG"},
+        {"id": "pics/p10.jpg", "dataset": "default", "role": "candidate", "image": "pics/p10.jpg"},
+        {
+            "id": "pics/more/clip.mp4",
+            "dataset": "default",
+            "role": "candidate",
+            "video": "pics/more/clip.mp4",
+        },
+    ]
+    assert dict(mini.left_out) == {"file that is no picture, PDF, video, zip or tar": 1}
+
+
+def test_a_pdf_gives_a_row_for_each_page(mini: Any) -> None:
+    document = pymupdf.open()
+    for _ in range(2):
+        document.new_page()
+    document.save(mini.root / "a b.pdf")
+    rows = read(mini, "a b.pdf", instruction="Represent the page.")
+    assert [(row["id"], row["image"], row["instruction"]) for row in rows] == [
+        ("a b.pdf#page=1", "a b.pdf#page=1", "Represent the page."),
+        ("a b.pdf#page=2", "a b.pdf#page=2", "Represent the page."),
+    ]
+
+
+def test_archives_are_entered(mini: Any) -> None:
+    with zipfile.ZipFile(mini.root / "a.zip", "w") as packed:
+        for name in ("x/2.jpg", "x/10.jpg", "x/read.me"):
+            packed.writestr(name, b"x")
+    with tarfile.open(mini.root / "b.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("./clip.mp4"))
+    assert [row.get("image", row.get("video")) for row in read(mini, "a.zip", "b.tar")] == [
+        "a.zip!x/2.jpg",
+        "a.zip!x/10.jpg",
+        "b.tar!clip.mp4",
+    ]
+
+
+def test_patterns_and_what_is_missing(mini: Any) -> None:
+    for name in ("a/1.jpg", "b/2.jpg", "b/[x].jpg"):
+        mini.file(name)
+    mini.file("broken.pdf", b"no pdf")
+    rows = read(mini, "*/*.jpg", "gone.jpg", "*.gif", "broken.pdf", "b/[x].jpg")
+    assert [row["id"] for row in rows] == ["a/1.jpg", "b/2.jpg", "b/[x].jpg", "b/[x].jpg"]
+    assert mini.rejected == [
+        "gone.jpg: no such file or folder",
+        "*.gif: no file matches this pattern",
+        f"{mini.root}/broken.pdf: is no PDF (begins with b'no pdf')",
+    ]

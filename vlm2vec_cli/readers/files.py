@@ -1,0 +1,113 @@
+"""Files as they lie around: a row for each picture, PDF page and video; folders and archives are entered.
+
+Paths, patterns and lists of paths come in the entry's `paths`. An id is the path relative to the root, with
+the page behind it, so that it stays the same from run to run. Files of other kinds in folders are left out,
+and counted.
+Source: this project.
+"""
+
+import glob
+import os
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from vlm2vec_cli.catalogue import Entry
+from vlm2vec_cli.errors import DataError, MissingError, UserError
+from vlm2vec_cli.media.sampling import natural_key
+from vlm2vec_cli.readers import Raw, Side
+from vlm2vec_cli.readers._media import with_frames
+from vlm2vec_cli.schemas.base import Row
+
+KINDS = {
+    **dict.fromkeys((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"), "image"),
+    **dict.fromkeys((".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".mpg", ".mpeg"), "video"),
+    ".pdf": "pdf",
+    ".zip": "zip",
+    ".tar": "tar",
+}
+
+
+def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Row]:
+    """The rows of everything that `paths` name, in the order given, folders in natural order."""
+    for typed in entry["paths"]:
+        try:
+            for path in _expanded(raw.root, typed):
+                yield from _rows(entry, raw, path)
+        except UserError as error:
+            raw.reject(error.at(typed))
+
+
+def _expanded(root: Path, typed: str) -> Iterator[Path]:
+    """The files that a path, a folder or a pattern stands for. Raises MissingError for none."""
+    path = root / typed
+    if path.exists():
+        yield from _walk(path) if path.is_dir() else (path,)
+        return
+    matches = sorted(glob.glob(str(path), recursive=True), key=natural_key) if glob.has_magic(typed) else []
+    if not matches:
+        raise MissingError(
+            "no file matches this pattern" if glob.has_magic(typed) else "no such file or folder"
+        )
+    for one in map(Path, matches):
+        yield from _walk(one) if one.is_dir() else (one,)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for here, folders, names in os.walk(folder):
+        folders.sort(key=natural_key)
+        yield from (Path(here, name) for name in sorted(names, key=natural_key) if not name.startswith("."))
+
+
+def _rows(entry: Entry, raw: Raw, path: Path) -> Iterator[Row]:
+    kind = KINDS.get(path.suffix.lower())
+    if kind is None:
+        raw.left_out("file that is no picture, PDF, video, zip or tar")
+        return
+    typed = os.path.relpath(path, raw.root)
+    name = Path(path).as_posix() if typed.startswith("..") else Path(typed).as_posix()
+    reference = raw.references.of(path.parent, path.name)
+    try:
+        if kind in ("zip", "tar"):
+            members = _members(path, kind)
+        elif kind == "pdf":
+            members = [("image", f"#page={page}") for page in range(1, _num_pages(path) + 1)]
+        else:
+            members = [(kind, "")]
+    except UserError as error:
+        raw.reject(error.at(str(path)))
+        return
+    for field, inside in members:
+        yield _row(entry, raw, name + inside, {field: reference + inside})
+
+
+def _row(entry: Entry, raw: Raw, identifier: str, content: Row) -> Row:
+    row: Row = {"id": identifier, "dataset": entry["name"], "role": entry["role"], **content}
+    if entry.get("instruction") and raw.instructions:
+        row["instruction"] = entry["instruction"]
+    return with_frames(row, entry, raw)
+
+
+def _members(path: Path, container: str) -> list[tuple[str, str]]:
+    """Field and reference part of the pictures and videos in an archive, in natural order."""
+    try:
+        if container == "zip":
+            with zipfile.ZipFile(path) as packed:
+                names = [one.filename for one in packed.infolist() if not one.is_dir()]
+        else:
+            with tarfile.open(path, "r:") as tar:
+                names = [one.name for one in tar if one.isfile()]
+    except (zipfile.BadZipFile, tarfile.TarError) as error:
+        raise DataError(f"no readable {container} archive: {error}") from error
+    kinds = ((KINDS.get(os.path.splitext(name)[1].lower()), name) for name in sorted(names, key=natural_key))
+    return [(kind, f"!{name.removeprefix('./')}") for kind, name in kinds if kind in ("image", "video")]
+
+
+def _num_pages(path: Path) -> int:
+    from vlm2vec_cli.media.pages import Document  # only PDFs need MuPDF
+
+    try:
+        return Document(str(path)).num_pages
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}") from error

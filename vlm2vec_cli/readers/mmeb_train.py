@@ -1,0 +1,111 @@
+"""MMEB-train: training pairs over pictures; Parquet files and `images_zip/SUBSET.zip` for each subset.
+
+Columns `qry`, `qry_image_path`, `pos_text`, `pos_image_path`, `neg_text`, `neg_image_path`; missing values
+are empty strings or null, older exports lack the negatives, exports with mined negatives hold lists of them.
+Texts are complete, only the picture token is renamed. A row without text and picture on the query's or the
+positive's side is left out, as in the reference. A negative that is a picture without text (VisDial) takes
+the positive's text, which holds the token. WebQA's queries keep a token without a picture.
+Source: the dataset TIGER-Lab/MMEB-train, and VLM2Vec V2 (TIGER-AI-Lab/VLM2Vec), parser mmeb.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from vlm2vec_cli.catalogue import Entry
+from vlm2vec_cli.errors import DataError, MissingError, UserError
+from vlm2vec_cli.readers import Found, Raw, Side
+from vlm2vec_cli.readers._media import Packed, Places
+from vlm2vec_cli.readers._raw import is_there
+from vlm2vec_cli.readers._rows import RawRow, rows, split_files
+from vlm2vec_cli.readers._text import visible
+from vlm2vec_cli.schemas.base import Row
+
+COLUMNS = ("qry", "qry_image_path", "pos_text", "pos_image_path")
+NEGATIVES = ("neg_text", "neg_image_path")
+OLDER_EXPORT = "train"
+
+
+def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Row]:
+    """The pairs of one subset."""
+    places: dict[str, Places] = {}
+    for row in rows(split_of(entry, raw), COLUMNS, raw, NEGATIVES):
+        try:
+            pair = _pair(entry, raw, places, row)
+        except UserError as error:
+            raw.reject(error.at(row.place))
+            continue
+        if pair is None:
+            raw.left_out(f"{entry['name']}: no text and no picture on one side")
+        else:
+            yield pair
+
+
+def found(entry: Entry, raw: Raw) -> Found:
+    """What of the dataset is there."""
+    return Found(is_there(partial(split_of, entry, raw)), _has_pictures(entry, raw))
+
+
+def split_of(entry: Entry, raw: Raw) -> list[Path]:
+    """The files of the split asked for, by default `original` or, where it is not there, the older export."""
+    folder = raw.root / entry["name"]
+    wanted = [raw.split] if raw.split else [entry["hf"]["split"], OLDER_EXPORT]
+    for split in wanted:
+        if found := split_files(folder, split):
+            return found
+    there = sorted({path.name.split("-")[0] for path in folder.glob("*.parquet")})
+    hint = (
+        f"splits there: {', '.join(there)}"
+        if there
+        else f"it is a folder of {entry['hf']['repo']} on the hub"
+    )
+    raise MissingError(f"{entry['name']}: no split {' or '.join(wanted)} in {folder}", hint=hint)
+
+
+def _pair(entry: Entry, raw: Raw, places: dict[str, Places], row: RawRow) -> Row | None:
+    sides = [
+        (row.text("qry"), row.text("qry_image_path")),
+        (row.text("pos_text"), row.text("pos_image_path")),
+    ]
+    if not all(text or path for text, path in sides):
+        return None
+    texts, paths = row.texts("neg_text"), row.texts("neg_image_path")
+    texts, paths = texts or [""] * len(paths), paths or [""] * len(texts)
+    if len(texts) != len(paths):
+        raise DataError(f"neg_text has {len(texts)} entries, neg_image_path has {len(paths)}")
+    taken = [
+        (text or sides[1][0], path) if path else (text, path) for text, path in zip(texts, paths, strict=True)
+    ]
+    contents = [_content(entry, raw, places, text, path) for text, path in (*sides, *taken) if text or path]
+    return {
+        "id": str(row.number),
+        "dataset": entry["name"],
+        "query": contents[0],
+        "positive": contents[1],
+        "negatives": contents[2:],
+    }
+
+
+def _content(entry: Entry, raw: Raw, places: dict[str, Places], text: str, path: str) -> Row:
+    content: Row = {"text": visible(text)} if text else {}
+    if path:
+        parts = PurePosixPath(path).parts
+        subset = parts[1] if len(parts) > 2 else entry["name"]
+        if subset not in places:
+            places[subset] = _places(entry, raw, subset)
+        content["image"] = places[subset].reference("image", path)
+    return content
+
+
+def _places(entry: Entry, raw: Raw, subset: str) -> Places:
+    """Where `images/SUBSET/...` lies: unpacked, or in the archive of that or of the entry's subset."""
+    archives = [raw.root / "images_zip" / one for one in dict.fromkeys((subset, entry["name"]))]
+    packed = [Packed(one.with_name(one.name + end), ("",)) for one in archives for end in (".zip", ".tar")]
+    hint = f"they are images_zip/{subset}.zip of {entry['hf']['repo']} on the hub"
+    return Places(raw, (raw.root, raw.root / "image"), packed, hint)
+
+
+def _has_pictures(entry: Entry, raw: Raw) -> bool:
+    folders = (top / "images" / entry["name"] for top in (raw.root, raw.root / "image"))
+    archives = (raw.root / "images_zip" / f"{entry['name']}{end}" for end in (".zip", ".tar"))
+    return any(one.is_dir() for one in folders) or any(one.is_file() for one in archives)
