@@ -1,0 +1,204 @@
+"""One split over all twelve tasks: what a model may learn from, and what it is asked.
+
+The source tasks are split each for itself. Trained together they leak: the name of a thing asked in one task
+is a training target of another. So one rule holds over all of them. `T` is the set of the 192 things that
+`t2i` asks for in the source, `V` the things of the clip tests, `G` the things named in the grounding test.
+
+* held out `N` = V, G, and as many things of T, in the order of the SHA-256 of their id, as give 96 of T;
+* seen `S` = T without N (96 things), cut in two: `asked_by_name` (48 things, none with a clip), whose second
+  drawing style is in no training pair, and `asked_by_tags` (48), whose picture is learned by its name.
+
+Laws, asserted by `checks.py` before anything is written, and by the tests over the written files:
+
+1. No training pair shows a thing of N (either style, clip, part of a scene), and none has its name as a whole
+   text, as a word of a word list, or as an answer. One exception, words only: among the four options that a
+   choice question lists, a wrong one may be the name of a held-out thing. `Split.wrong_options_held_out`
+   counts these pairs; without them more than half of the task would be gone.
+2. Tasks about new things ask for things of N alone. `name_new_style` asks for `asked_by_name`,
+   `tags_to_seen` for `asked_by_tags`; candidate pools stay whole.
+3. The picture that `name_new_style` shows is in no training pair of any task. `tags_to_seen` learns
+   name -> picture of the things that it asks for by other words.
+4. No training pair is a test pair, in either direction. Persons of the `composed` test are in no training
+   pair, and a page that answers a query of one document task is in no training pair of either.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+Row = dict[str, Any]
+
+NEW_THINGS = ("kind", "choice_vqa", "t2i", "i2i", "grounding", "t2v", "i2v")
+DOCUMENTS = ("section_to_page", "sentence_to_page")
+TASKS = (
+    "kind",
+    "name_new_style",
+    "choice_vqa",
+    "t2i",
+    "tags_to_seen",
+    "i2i",
+    "composed",
+    "grounding",
+    "t2v",
+    "i2v",
+    *DOCUMENTS,
+)
+
+
+@dataclass
+class Task:
+    """One source task: `corpus`, `test` and `train` rows as read."""
+
+    name: str
+    corpus: list[Row]
+    test: list[Row]
+    train: list[Row]
+
+
+@dataclass
+class Split:
+    """The decided split: ids of things, the tasks with what is left, and counts of what was left out."""
+
+    names: dict[str, str]
+    held_out: frozenset[str]
+    asked_by_name: frozenset[str]
+    asked_by_tags: frozenset[str]
+    tasks: dict[str, Task]
+    wrong_options_held_out: int = 0
+    dropped: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+def thing_of(reference: str) -> str:
+    """The id of the thing that a picture or clip shows.
+
+    >>> thing_of("images/noto/1f435.jpg")
+    '1F435'
+    """
+    return PurePosixPath(reference).stem.upper()
+
+
+def answer(query: Row) -> str:
+    """The id of the one right candidate of a test query."""
+    (only,) = query["positives"]
+    return str(only)
+
+
+def options(question: str) -> list[str]:
+    """The four answers that a choice question lists.
+
+    >>> options("Which of these is it: bird, goose, crow, duck?")
+    ['bird', 'goose', 'crow', 'duck']
+    """
+    return question.split(": ", 1)[1].removesuffix("?").split(", ")
+
+
+def in_order(ids: Iterable[str]) -> list[str]:
+    """Ids in a fixed order that says nothing about the things: by SHA-256 of the id."""
+    return sorted(ids, key=lambda i: hashlib.sha256(i.encode()).hexdigest())
+
+
+def read_tasks(demo: Path) -> dict[str, Task]:
+    """Read the twelve source tasks below `demo/tasks`."""
+
+    def rows(name: str, part: str) -> list[Row]:
+        text = (demo / "tasks" / f"demo_{name}" / f"{part}.jsonl").read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()]
+
+    return {name: Task(name, rows(name, "corpus"), rows(name, "test"), rows(name, "train")) for name in TASKS}
+
+
+def asked_thing(task: str, query: Row, ids: Mapping[str, str]) -> str:
+    """The id of the thing that a test query asks about; `ids` maps names to ids."""
+    if task in ("kind", "choice_vqa"):
+        return thing_of(query["image"])
+    return ids[query["text"]] if task == "grounding" else answer(query)
+
+
+def shown(pair: Row, scenes: Mapping[str, Iterable[str]]) -> set[str]:
+    """Ids of the things whose picture or clip a pair holds; `scenes` lists those of scenes and parts."""
+    media = [
+        side[kind]
+        for side in (pair["query"], pair["positive"])
+        for kind in ("image", "video")
+        if kind in side
+    ]
+    return {thing for medium in media for thing in scenes.get(medium, (thing_of(medium),))}
+
+
+def names_held_out(task: str, pair: Row, words: frozenset[str]) -> bool:
+    """Whether a pair has a held-out name as its text, as a word of its word list, or as its answer."""
+    texts = [side["text"] for side in (pair["query"], pair["positive"]) if "text" in side]
+    if task == "choice_vqa":
+        texts = [pair["positive"]["text"]]
+    return any(part in words for text in texts for part in (text, *text.split(", ")))
+
+
+def sides(pair: Row) -> frozenset[str]:
+    """A training pair without direction, as the set of its two contents."""
+    return frozenset(json.dumps(side, sort_keys=True) for side in (pair["query"], pair["positive"]))
+
+
+def right_pairs(task: Task) -> set[frozenset[str]]:
+    """The right (query, candidate) pairs of a task, in the form of `sides`."""
+    contents = {row["id"]: {k: row[k] for k in ("text", "image", "video") if k in row} for row in task.corpus}
+    return {
+        sides({"query": {k: q[k] for k in ("text", "image") if k in q}, "positive": contents[answer(q)]})
+        for q in task.test
+    }
+
+
+def decide(tasks: dict[str, Task]) -> Split:
+    """Choose held-out and seen things and the test queries; training pairs are still as read."""
+    names = {row["id"]: row["text"] for row in tasks["name_new_style"].corpus}
+    ids = {text: identity for identity, text in names.items()}
+    pictured = {answer(q) for q in tasks["t2i"].test}
+    held = {answer(q) for name in ("t2v", "i2v") for q in tasks[name].test}
+    held |= {ids[q["text"]] for q in tasks["grounding"].test}
+    held |= set(in_order(pictured - held)[: 96 - len(held & pictured)])
+    seen = pictured - held
+    tagged = {answer(q) for q in tasks["tags_to_seen"].test}
+    moving = {row["id"] for row in tasks["t2v"].corpus}
+    still = in_order(seen - moving)
+    by_name = sorted(still, key=lambda i: i in tagged)[:48]
+    split = Split(names, frozenset(held), frozenset(by_name), frozenset(seen - set(by_name)), tasks)
+    wanted = dict.fromkeys(NEW_THINGS, split.held_out)
+    wanted |= {"name_new_style": split.asked_by_name, "tags_to_seen": split.asked_by_tags}
+    for name, things in wanted.items():
+        tasks[name].test = [q for q in tasks[name].test if asked_thing(name, q, ids) in things]
+    return split
+
+
+def build(demo: Path, scenes: Mapping[str, Iterable[str]]) -> Split:
+    """Read the source tasks and apply the split to queries and training pairs."""
+    split = decide(read_tasks(demo))
+    words = frozenset(split.names[i] for i in split.held_out)
+    new_style = {q["image"] for q in split.tasks["name_new_style"].test}
+    pages = {answer(q) for name in DOCUMENTS for q in split.tasks[name].test}
+    asked = set().union(*(right_pairs(task) for task in split.tasks.values()))
+    for name, task in split.tasks.items():
+        reasons = split.dropped.setdefault(name, {})
+        kept = []
+        for pair in task.train:
+            media = {pair[s][k] for s in ("query", "positive") for k in ("image", "video") if k in pair[s]}
+            why = ""
+            if name in DOCUMENTS:
+                why = "page asked for" if "p" + PurePosixPath(pair["positive"]["image"]).stem in pages else ""
+            elif shown(pair, scenes) & split.held_out:
+                why = "shows a held-out thing"
+            elif names_held_out(name, pair, words):
+                why = "names a held-out thing"
+            elif media & new_style:
+                why = "shows a picture of name_new_style"
+            if not why and sides(pair) in asked:
+                why = "is a test pair"
+            if why:
+                reasons[why] = reasons.get(why, 0) + 1
+            else:
+                kept.append(pair)
+        task.train = kept
+    choice = split.tasks["choice_vqa"].train
+    split.wrong_options_held_out = sum(bool(words & set(options(p["query"]["text"]))) for p in choice)
+    return split
