@@ -134,7 +134,9 @@ def _parse_path(text: str, is_file: Callable[[str], bool]) -> MediaRef:
     splits = list(_splits(body))
     if not splits:
         return whole
-    path, container, inner = next((split for split in splits if is_file(split[0])), splits[0])
+    path, container, inner = splits[0]
+    if len(splits) > 1:
+        path, container, inner = next((split for split in splits if is_file(split[0])), splits[0])
     if container == "parquet":
         return replace(whole, path=path, container=container, cell=_parse_cell(path, inner))
     return replace(whole, path=path, container=container, member=inner.removeprefix("./"))

@@ -9,10 +9,11 @@ import posixpath
 import shlex
 import tarfile
 import threading
+import weakref
 import zipfile
 import zlib
 from collections.abc import Iterable
-from typing import Protocol
+from typing import IO, Protocol
 
 from vlm2vec_cli.errors import DataError, nearest
 
@@ -82,6 +83,13 @@ def open_archive(path: str, shown: str, container: str) -> Archive:
         raise DataError(f"the {container} archive {shown} is damaged: {error}") from error
 
 
+def _opened_for(owner: object, path: str) -> IO[bytes]:
+    """A file that stays open as long as `owner` lives, however it comes to be collected."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    weakref.finalize(owner, os.close, descriptor)
+    return open(descriptor, "rb", closefd=False)
+
+
 class _Index:
     """Folder listing over member names, built when first asked for."""
 
@@ -107,7 +115,7 @@ class ZipArchive(_Index):
     """A zip file. Safe to read from several threads."""
 
     def __init__(self, path: str) -> None:
-        self._file = zipfile.ZipFile(path)
+        self._file = zipfile.ZipFile(_opened_for(self, path))
         self._members = {_normal(one.filename): one for one in self._file.infolist() if not one.is_dir()}
         super().__init__(self._members)
 
@@ -170,12 +178,8 @@ class TarArchive(_Index):
                 target = links[target]
             if target in self._members:
                 self._members.setdefault(name, self._members[target])
-        self._file = open(path, "rb")  # noqa: SIM115  kept open for the archive's life, closed in __del__
+        self._file = _opened_for(self, path)
         super().__init__(self._members)
-
-    def __del__(self) -> None:
-        if hasattr(self, "_file"):
-            self._file.close()
 
     def has(self, name: str) -> bool:
         """Whether there is a file of that name."""

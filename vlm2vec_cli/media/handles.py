@@ -1,7 +1,7 @@
 """Bounded caches of open archives and other things that cost something to open.
 
 A cache drops its least recently used entries. An entry that another thread still uses stays open until that
-thread lets go of it: closing is left to the entry's own `__del__`, so eviction needs no coordination.
+thread lets go of it: entries close themselves when they are collected, so eviction needs no coordination.
 """
 
 import os

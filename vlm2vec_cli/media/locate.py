@@ -29,10 +29,13 @@ def within(root: Path, path: str, *, trust: bool) -> str:
 
 def is_file(root: Path, path: str, *, trust: bool) -> bool:
     """Whether `path` names an existing file that may be opened."""
+    if not os.path.isfile(os.path.join(root, path)):
+        return False
     try:
-        return os.path.isfile(within(root, path, trust=trust))
+        within(root, path, trust=trust)
     except DataError:
         return False
+    return True
 
 
 def missing(root: Path, path: str, real: str) -> MissingError:

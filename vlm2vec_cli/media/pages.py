@@ -16,7 +16,7 @@ from vlm2vec_cli.errors import DataError, UnavailableError
 from vlm2vec_cli.media.policy import MediaPolicy
 
 _POINTS_PER_INCH = 72.0
-_MUPDF = threading.Lock()
+_MUPDF = threading.RLock()  # a document collected while another is rendered closes itself then and there
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_MUPDF.acquire, after_in_parent=_MUPDF.release, after_in_child=_MUPDF.release)
 

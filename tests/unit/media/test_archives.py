@@ -1,8 +1,10 @@
+import gc
 import io
 import os
 import struct
 import subprocess
 import tarfile
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -213,3 +215,17 @@ def test_an_archive_closes_its_file(tmp_path: Path) -> None:
     assert any(name.endswith("a.tar") for name in open_files())
     del archive
     assert not any(name.endswith("a.tar") for name in open_files())
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_an_archive_in_a_cycle_of_references_closes_its_file_in_silence(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"a.{kind}"
+    archive = zip_of(path, {"a": b"x"}) if kind == "zip" else tar_of(path, ("a", b"x"))
+    before = len(os.listdir("/proc/self/fd"))
+    cycle: list[object] = [archive]
+    cycle.append(cycle)
+    del archive, cycle
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before - 1

@@ -24,7 +24,7 @@ def tree(tmp_path: Path) -> Path:
 
 INSIDE = ["in/a", "in/../in/a", "link", "in//a", "./in/a", ".", "not/there", "up/root/in/a", "in/a/"]
 OUTSIDE = [
-    "..", "../root2/a", "in/../../outside/a", "out", "outdir/a", "outdir", "up/outside/a",
+    "..", "../nothing", "../root2/a", "in/../../outside/a", "out", "outdir/a", "outdir", "up/outside/a",
     "../root/../root2/a", "not/../../outside/a", "/etc/passwd", "/",
 ]  # fmt: skip
 

@@ -109,3 +109,18 @@ def test_several_threads_may_render(pdf: Make) -> None:
     for thread in threads:
         thread.join()
     assert counts == [True] * 12
+
+
+def test_a_document_may_be_collected_while_another_is_rendered(
+    pdf: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document, other = Document(pdf()), [Document(pdf())]
+    frombytes = Image.frombytes
+
+    def collect(*given: object) -> Image.Image:
+        other.clear()
+        return frombytes(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("vlm2vec_cli.media.pages.Image.frombytes", collect)
+    assert squares(document.render(2, POLICY)) == 2
+    assert other == []
