@@ -17,9 +17,8 @@ from PIL import Image
 
 from vlm2vec_cli.errors import DataError, UnavailableError
 from vlm2vec_cli.media.policy import MediaPolicy
-from vlm2vec_cli.media.sampling import from_raw
+from vlm2vec_cli.media.sampling import Window, from_raw, in_window
 
-Window = tuple[float | None, float | None]
 _STDERR = threading.Lock()
 
 
@@ -53,30 +52,11 @@ def decode(
 def choose(
     starts: Sequence[float] | int, window: Window | None, num_frames: int | None, policy: MediaPolicy
 ) -> list[int]:
-    """Indices of the frames to decode.
-
-    `starts`: when each frame begins in seconds, rising, the first at 0; or, without a window, their
-    number. A window shorter than a frame gives the frame on show at its start.
-    """
-    if isinstance(starts, int):
-        total, first = starts, 0
-    else:
-        begin, end = window or (None, None)
-        first = 0 if begin is None else sum(1 for start in starts if start < begin - _TICK)
-        total = (len(starts) if end is None else sum(1 for start in starts if start < end - _TICK)) - first
-        if total <= 0 < first:
-            first, total = first - 1, 1
-            close = starts[-1] + starts[-1] / max(
-                len(starts) - 1, 1
-            )  # the last frame lasts as long as the mean
-            if len(starts) > 1 and begin is not None and begin >= close - _TICK:
-                raise DataError(f"the window begins at {begin:g} s, the video ends at {close:g} s")
+    """Indices of the frames to decode; `starts` as for `in_window`, or, without a window, their number."""
+    first, total = (0, starts) if isinstance(starts, int) else in_window(starts, window or (None, None))
     if total == 0:
         raise DataError("the video has no frames")
     return [first + position for position in from_raw(total, num_frames, policy.max_video_frames)]
-
-
-_TICK = 1e-4  # decord's time stamps are float32
 
 
 def _library(name: str) -> Any:

@@ -126,8 +126,6 @@ def _open(content: str | bytes, max_pixels: int) -> Iterator[Image.Image]:
         raise DataError(_unidentified(content if isinstance(content, bytes) else b"")) from error
     except Image.DecompressionBombError as error:
         raise DataError(f"has more pixels than can be read: {error}") from error
-    except MemoryError:
-        raise
     except Exception as error:  # decoders raise almost anything on damaged data
         raise DataError(f"cannot be decoded: {str(error) or type(error).__name__}") from error
 

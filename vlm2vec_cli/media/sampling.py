@@ -5,7 +5,12 @@ Source: VLM2Vec's processing of frame folders (`linspace` cut to integers, nothi
 """
 
 import re
+from collections.abc import Sequence
 
+from vlm2vec_cli.errors import DataError
+
+Window = tuple[float | None, float | None]
+_TICK_SECONDS = 1e-4  # decord's time stamps are float32
 _DIGITS = re.compile("([0-9]+)")
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -38,6 +43,26 @@ def from_raw(total: int, wanted: int | None, limit: int) -> list[int]:
     """The frames of a raw video of `total` frames that `wanted` of its `limit` extracted ones come from."""
     frames = extracted(total, limit)
     return [frames[position] for position in spread(len(frames), wanted)]
+
+
+def in_window(starts: Sequence[float], window: Window) -> tuple[int, int]:
+    """Index of the first frame that begins in a window of seconds, its end excluded, and how many do.
+
+    `starts`: when each frame begins, rising, the first at 0. A window in which none begins has the one on
+    show. Raises DataError where the window begins after the video; the last frame lasts as long as the mean.
+
+    >>> in_window([0.0, 0.5, 1.0, 1.5], (0.5, 1.5))
+    (1, 2)
+    """
+    begin, end = window
+    first = 0 if begin is None else sum(start < begin - _TICK_SECONDS for start in starts)
+    total = (len(starts) if end is None else sum(start < end - _TICK_SECONDS for start in starts)) - first
+    if total > 0 or first == 0:
+        return first, max(total, min(len(starts), 1))
+    close = starts[-1] + starts[-1] / max(len(starts) - 1, 1)
+    if len(starts) > 1 and begin is not None and begin >= close - _TICK_SECONDS:
+        raise DataError(f"the window begins at {begin:g} s, the video ends at {close:g} s")
+    return first - 1, 1
 
 
 def natural_key(name: str) -> tuple[list[str | tuple[int, str]], str]:

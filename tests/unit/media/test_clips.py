@@ -10,7 +10,7 @@ from PIL import Image
 
 from vlm2vec_cli.errors import DataError, UnavailableError
 from vlm2vec_cli.media import MediaPolicy, clips
-from vlm2vec_cli.media.sampling import from_raw
+from vlm2vec_cli.media.sampling import Window, from_raw
 
 Clip = Callable[..., bytes]
 POLICY = MediaPolicy()
@@ -37,7 +37,7 @@ def shades(frames: list[Image.Image]) -> list[int]:
 
 
 def decode(
-    source: str | bytes, num_frames: int | None = 8, window: clips.Window | None = None
+    source: str | bytes, num_frames: int | None = 8, window: Window | None = None
 ) -> list[Image.Image]:
     return clips.decode(source, window=window, num_frames=num_frames, policy=POLICY)
 
@@ -78,7 +78,7 @@ def test_a_long_video_stands_for_its_extracted_frames(backend: str, clip: Clip, 
     ],
 )
 def test_a_window_is_in_seconds_and_open_at_its_end(
-    backend: str, clip: Clip, window: clips.Window, numbers: range | list[int]
+    backend: str, clip: Clip, window: Window, numbers: range | list[int]
 ) -> None:
     assert shades(decode(clip(), None, window)) == list(numbers)
 

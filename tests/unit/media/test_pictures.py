@@ -119,7 +119,7 @@ def test_pillows_own_limit_is_bad_data_too() -> None:
 
 
 def test_pillows_warning_below_our_limit_is_not_heard() -> None:
-    with pytest.raises(DataError, match="cannot be decoded: image file is truncated"):
+    with pytest.raises(DataError, match="cannot be decoded"):
         decode(bomb(100_000_000, 1), 100_000_000)
 
 
