@@ -74,13 +74,24 @@ def bare(name: str, row: Row) -> str:
     return said
 
 
+@cache
+def parts() -> dict[str, str]:
+    """The thing on each part of the scenes."""
+    found: dict[str, str] = json.loads((DATA / "scene_things.json").read_text(encoding="utf-8"))
+    return found
+
+
+@cache
+def scenes() -> dict[str, set[str]]:
+    return checks.scenes(parts())
+
+
 def shown_things(row: Row) -> set[str]:
     """Ids of the things in the pictures and clips of a training pair."""
-    scenes = checks.scenes(json.loads((DATA / "scene_things.json").read_text(encoding="utf-8")))
     found: set[str] = set()
     for path in media(row):
         inside = path.replace("images/Quickstart/Train/", "images/")
-        found |= scenes[inside] if "/scenes/" in inside else {thing(inside)}
+        found |= scenes()[inside] if "/scenes/" in inside else {thing(inside)}
     return found
 
 
@@ -132,8 +143,9 @@ def test_seen_thing_tasks_ask_for_seen_things_alone() -> None:
 @pytest.mark.parametrize("name", [name for name in FACTS if name not in DOCUMENTS])
 def test_training_neither_shows_nor_names_a_held_out_thing(name: str) -> None:
     words = set(held_out().values())
+    new = set(held_out())
     for row in learned(name):
-        assert not shown_things(row) & set(held_out()), row
+        assert not shown_things(row) & new, row
         answer = row["pos_text"] if FACTS[name].offers == "text" else ""
         said = "" if name == "choice_vqa" else bare(name, row)  # its options are words only, counted below
         assert not words & {answer, said, *said.split(", ")}, row
@@ -148,10 +160,9 @@ def test_wrong_options_that_name_held_out_things_are_counted() -> None:
 
 
 def test_scene_parts_are_recognised_as_the_names_say() -> None:
-    parts = json.loads((DATA / "scene_things.json").read_text(encoding="utf-8"))
     names = {thing(row["qry_image_path"]): row["pos_text"] for row in learned("name_new_style")}
     for row in learned("grounding"):
-        assert names[parts[PurePosixPath(row["pos_image_path"]).stem]] == bare("grounding", row)
+        assert names[parts()[PurePosixPath(row["pos_image_path"]).stem]] == bare("grounding", row)
 
 
 def test_pictures_of_name_new_style_are_in_no_training_pair() -> None:
