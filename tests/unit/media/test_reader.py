@@ -325,3 +325,30 @@ def test_a_reader_works_on_both_sides_of_a_fork(
             child.close()
         results.close()
         results.join_thread()
+
+
+@pytest.mark.parametrize(
+    ("value", "fact"),
+    [
+        ("r.parquet!ref[0]", "a Parquet cell may not refer to another Parquet cell"),
+        ("c.parquet!content[1]", "a Parquet cell may not refer to another Parquet cell"),
+        ("v/", "the cell refers to v/, which is a folder"),
+        (
+            "p.pdf#page=1",
+            "the cell refers to p.pdf#page=1; pages and times belong behind the cell's own reference",
+        ),
+        ("gone.png", "no such file in {root}"),
+    ],
+)
+def test_a_cell_refers_to_one_plain_medium(
+    reader: MediaReader, root: Path, pdf: Make, value: str, fact: str
+) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    (root / "p.pdf").write_bytes(pdf())
+    parquet.write_table(pa.table({"ref": [value, "p.pdf"]}), root / "r.parquet")
+    assert error_of(lambda: reader.image("r.parquet!ref[0]", root)).fact == (
+        f"image r.parquet!ref[0]: {fact.format(root=root)}"
+    )
+    assert reader.image("r.parquet!ref[1]#page=3", root).size == (200, 280)
