@@ -34,7 +34,9 @@ def main(
         str | None, _("FILE", "Write each query's metrics and top candidates: Parquet.")
     ] = None,
     bootstrap: Annotated[int, _("N", "Resamples of the queries for 95 % intervals; 0 for none.", 0)] = 1000,
-    allow_mixed_fingerprints: Annotated[bool, Option("--allow-mixed-fingerprints")] = False,
+    allow_mixed_fingerprints: Annotated[
+        bool, Option("--allow-mixed-fingerprints", help="Compare vectors of different models or settings.")
+    ] = False,
     output: options.Output = "-",
     format: options.Format = None,
     on_error: options.OnError = "fail",

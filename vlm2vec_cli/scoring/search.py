@@ -26,8 +26,8 @@ Relevant = Callable[[Ints, Ints], NDArray[np.bool_]]  # queries (Q,), candidates
 QUERY_BLOCK = 512
 COLUMN_BLOCK = 8192
 MAX_SCORES = 1 << 22  # scores of one block held at once: 16 MB
-MAX_GATHERED = 1 << 19  # numbers of gathered vectors held at once: 4 MB in float64, what caches hold
-SHARED = 8  # pools of a block that share less than an eighth are scored pair by pair
+MAX_GATHERED = 1 << 18  # numbers of gathered vectors held at once: 2 MB in float64, what caches hold
+SHARED = 16  # pools are scored pair by pair where together they are more than 16 times as large as one
 MARGIN = 64  # candidates kept beyond the depth, for those that rounding may have pushed out
 
 
@@ -141,11 +141,13 @@ def _exact(rows_QD: Floats, rows_ND: Floats) -> Floats:
 def _exact_at(rows_QD: Floats, rows_ND: Floats, index_QR: Ints) -> Floats:
     """The scores of the candidates in `index_QR` alone."""
     score_QR = np.empty(index_QR.shape, np.float32)
-    size = max(1, MAX_GATHERED // max(1, index_QR.shape[1] * rows_ND.shape[1]))
-    for start in range(0, len(rows_QD), size):
-        part = slice(start, start + size)
-        gathered_QRD = rows_ND[index_QR[part]].astype(np.float64)
-        score_QR[part] = (gathered_QRD @ rows_QD[part].astype(np.float64)[:, :, None])[:, :, 0]
+    width = max(1, min(index_QR.shape[1], MAX_GATHERED // rows_ND.shape[1]))
+    height = max(1, MAX_GATHERED // (width * rows_ND.shape[1]))
+    for top in range(0, len(rows_QD), height):
+        query_QD1 = rows_QD[top : top + height].astype(np.float64)[:, :, None]
+        for left in range(0, index_QR.shape[1], width):
+            part = slice(top, top + height), slice(left, left + width)
+            score_QR[part] = (rows_ND[index_QR[part]].astype(np.float64) @ query_QD1)[:, :, 0]
     return score_QR
 
 
