@@ -145,21 +145,20 @@ def _paired(
     """Paired tests of every dataset and mean that both sides have queries of."""
     from vlm2vec_cli.reporting import paired
 
-    if not report.comparisons:
-        raise UsageError("--significant compares two models", hint="add --baseline FILE or a second model")
+    testable = [one for one in report.comparisons if not report.columns[one.reference].published]
+    if not testable:
+        fact = (
+            "published scores have no values a query"
+            if report.comparisons
+            else "there is nothing to compare with"
+        )
+        raise UsageError(f"--significant: {fact}", hint="add --baseline FILE or a second model")
     results: dict[tuple[Comparison, str], Paired] = {}
-    for comparison in report.comparisons:
-        sides = [per_query.get(position) for position in (comparison.column, comparison.reference)]
-        for side, position in zip(sides, (comparison.column, comparison.reference), strict=True):
-            if side is None:
-                raise UsageError(
-                    f"--significant needs the per-query file of {report.columns[position].name}",
-                    hint="write it with `vlm2vec score --per-query FILE` and give it with --per-query FILE",
-                )
+    for comparison in testable:
+        sides = [_side(report, per_query, one) for one in (comparison.column, comparison.reference)]
         parts: dict[str, Any] = {}
         for task in report.tasks:
-            both = [side.outcomes(task.name, task.metric) for side in sides if side is not None]
-            one, other = both
+            one, other = (side.outcomes(task.name, task.metric) for side in sides)
             if one is not None and other is not None:
                 parts[task.name] = paired.differences(
                     task.name, one.by_query(), other.by_query(), resamples=wishes.resamples, seed=wishes.seed
@@ -173,3 +172,12 @@ def _paired(
             if common and all(name in parts for name in common):
                 results[comparison, mean.key] = paired.test([parts[name] for name in common])
     return results
+
+
+def _side(report: Report, per_query: Mapping[int, PerQuery], position: int) -> PerQuery:
+    if position not in per_query:
+        raise UsageError(
+            f"--significant needs the per-query file of {report.columns[position].name}",
+            hint="write it with `vlm2vec score --per-query FILE` and give it with --per-query FILE",
+        )
+    return per_query[position]

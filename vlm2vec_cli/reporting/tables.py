@@ -9,11 +9,11 @@ from vlm2vec_cli.reporting.results import Column, Comparison, Mean, Report, Task
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """Short column heads, heads of the differences, and what the short ones stand for."""
+    """Short column heads, heads of the differences, and sentences on what the heads stand for."""
 
     columns: tuple[str, ...]
     differences: tuple[str, ...]
-    legend: tuple[tuple[str, str], ...]
+    legend: tuple[str, ...]
 
 
 def heads(report: Report, *, longest: int = 32) -> Heads:
@@ -26,12 +26,12 @@ def heads(report: Report, *, longest: int = 32) -> Heads:
         differences = ["diff"]
     else:
         differences = [f"{short[one.column]} - {short[one.reference]}" for one in report.comparisons]
-    roles = [" (baseline)" if column.baseline else "" for column in report.columns]
-    legend = [
-        (head, name + role)
-        for head, name, role in zip(short, names, roles, strict=True)
-        if head != name or role
-    ]
+    legend = []
+    for head, name, column in zip(short, names, report.columns, strict=True):
+        if head != name:
+            legend.append(f"{head} = {name}{' (baseline)' if column.baseline else ''}")
+        elif column.baseline:
+            legend.append(f"{head} is the baseline")
     return Heads(tuple(short), tuple(differences), tuple(legend))
 
 
@@ -114,19 +114,26 @@ def queries(report: Report, task: Task) -> str:
 
 def headline(report: Report) -> str:
     """How much was scored, such as "MMEB-V2, 5 of 78 tasks, 2 models"."""
-    own = [task for task in report.tasks if not task.listed]
     parts = []
     if report.benchmark:
-        total = next(len(mean.tasks) for mean in report.means if mean.key == "overall")
+        overall = next(mean for mean in report.means if mean.key == "overall")
         of = "" if report.benchmark in report.title else f" of {report.benchmark}"
-        parts.append(f"{len(report.tasks) - len(own)} of {total} tasks{of}")
+        parts.append(f"{_range(report.models, overall.tasks)} of {len(overall.tasks)} tasks{of}")
+    own = [task.name for task in report.tasks if not task.listed]
     if own:
-        parts.append(_plural(len(own), "other dataset" if report.benchmark else "dataset"))
+        noun = "other dataset" if report.benchmark else "dataset"
+        parts.append(f"{_range(report.models, own)} {noun}{'' if len(own) == 1 else 's'}")
     parts.append(_plural(len(report.models), "model"))
     baselines = len(report.columns) - len(report.models)
     if baselines:
         parts.append(_plural(baselines, "baseline"))
     return ", ".join(parts)
+
+
+def _range(columns: Sequence[Column], names: Sequence[str]) -> str:
+    """How many of `names` the columns have: one number, or the fewest and the most."""
+    found = sorted({sum(name in column.cells for name in names) for column in columns})
+    return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
 
 
 def _plural(count: int, noun: str) -> str:

@@ -14,7 +14,7 @@ from vlm2vec_cli.errors import UserError
 from vlm2vec_cli.media import MediaReader
 
 SIDE = 96
-QUALITY = 82
+QUALITY = 78
 FRAMES = 3
 """Frames that a video is shown by."""
 

@@ -98,7 +98,7 @@ def _tasks(report: Report) -> str:
         texts = _bold(values, [best] * len(values))
         lines.append(_line([escape(task.name), escape(task.metric), *texts]))
     lines += [r"\bottomrule", r"\end{longtable}"]
-    lines += [f"% {printable(head)} = {name}" for head, name in tables.heads(report).legend]
+    lines += [f"% {line}" for line in tables.heads(report).legend]
     return "\n".join(lines) + "\n"
 
 

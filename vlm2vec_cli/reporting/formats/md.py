@@ -77,7 +77,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> 
 
 
 def _remarks(report: Report, heads: tables.Heads) -> list[str]:
-    lines = [f"{head} = {name}" for head, name in heads.legend]
+    lines = list(heads.legend)
     if any(test.significant for test in report.paired.values()):
         lines.append(tables.MARKED)
     lines += list(report.notes)

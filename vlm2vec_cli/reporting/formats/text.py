@@ -75,7 +75,7 @@ def _narrowest(width: int) -> int:
 def _remarks(report: Report, heads: tables.Heads, width: int) -> list[str]:
     has_intervals = any(cell.interval for column in report.columns for cell in column.cells.values())
     lines = ["values in percent" + (", +- half of the 95 % interval" if has_intervals else "")]
-    lines += [f"{head} = {name}" for head, name in heads.legend]
+    lines += heads.legend
     if any(test.significant for test in report.paired.values()):
         lines.append(tables.MARKED)
     lines += [f"note: {note}" for note in report.notes]

@@ -55,7 +55,7 @@ def _task(task: TaskExamples, series: list[Series], pictures: Thumbnails, *, fir
         if examples:
             name, meaning = NAMES[kind]
             text = f" {task.counts[kind]} of {total}" + (f": {meaning}" if meaning else "")
-            parts.append(element("h4", name, element("small", text)))
+            parts.append(element("h3", name, element("small", text)))
             parts += [_example(one, series, pictures) for one in examples]
     head = element("summary", element("b", task.task.name), element("small", f" {shares}"))
     return element("details", head, *parts, open=first)
@@ -65,7 +65,7 @@ def _example(example: Example, series: list[Series], pictures: Thumbnails) -> Ht
     relevant = {str(one["id"]) for one in example.relevant}
     query = element(
         "div",
-        element("h5", "Query ", element("small", example.query)),
+        element("h4", "Query ", element("small", example.query)),
         _content(example.content, pictures),
         class_="query",
     )
@@ -78,7 +78,7 @@ def _example(example: Example, series: list[Series], pictures: Thumbnails) -> Ht
     if not relevant & shown and example.relevant:
         wanted = element(
             "div",
-            element("h5", "Relevant"),
+            element("h4", "Relevant"),
             element(
                 "ol",
                 *(_candidate(one, None, True, pictures) for one in example.relevant[:3]),
@@ -102,7 +102,7 @@ def _answer(answer: Answer, series: Series, relevant: set[str], pictures: Thumbn
         _candidate(one, rank, str(one["id"]) in relevant, pictures)
         for rank, one in enumerate(answer.candidates, start=1)
     ]
-    head = element("h5", series.label() if named else "Found", element("small", f" {where}"))
+    head = element("h4", series.label() if named else "Found", element("small", f" {where}"))
     return element("div", head, element("ol", *items, class_="ranking"), class_="answer")
 
 
@@ -125,7 +125,13 @@ def _content(content: Mapping[str, Any], pictures: Thumbnails) -> Html:
     thumbs = pictures.of(content)
     parts: list[Html | None] = []
     if thumbs:
-        parts.append(element("span", *(_thumb(one) for one in thumbs), class_="thumbs"))
+        parts.append(
+            element(
+                "span",
+                *(_thumb(one) for one in thumbs),
+                class_="thumbs strip" if len(thumbs) > 1 else "thumbs",
+            )
+        )
     parts += [
         element("span", f"cannot be shown: {one}", class_="absent") for one in pictures.missing(content)
     ]

@@ -99,6 +99,7 @@ def tasks(report: Report, series: list[Series]) -> Html:
             element("input", type="search", data_filter="numbers-table", autocomplete="off"),
         ),
         class_="filter",
+        hidden=True,
     )
     marked = any(test.significant for test in report.paired.values())
     return element(
@@ -180,15 +181,15 @@ def _column_heads(report: Report, series: list[Series], *, sort: bool = False) -
         text = "Difference"
         if len(report.comparisons) > 1:
             text = f"{series[comparison.column].name} \u2212 {series[comparison.reference].name}"
-        heads.append(_th(text, sort=kind))
+        heads.append(_th(text, sort=kind, class_="wide" if len(report.comparisons) > 1 else None))
     return heads
 
 
-def _th(label: str, *, sort: str | None = None) -> Html:
+def _th(label: str, *, sort: str | None = None, class_: str | None = None) -> Html:
     if sort is None:
-        return element("th", label, scope="col")
+        return element("th", label, scope="col", class_=class_)
     button = element("button", label, type="button")
-    left = "text" if sort == "text" else None
+    left = "text" if sort == "text" else class_
     return element("th", button, scope="col", class_=left, aria_sort="none", data_sort=sort)
 
 

@@ -28,6 +28,7 @@ for (const button of document.querySelectorAll("th[data-sort] button")) {
 }
 for (const input of document.querySelectorAll("input[data-filter]")) {
   const body = document.getElementById(input.dataset.filter).tBodies[0];
+  input.closest("p").hidden = false;
   input.addEventListener("input", () => {
     const words = input.value.toLowerCase().split(/\s+/);
     for (const row of body.rows) {

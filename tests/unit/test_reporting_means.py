@@ -1,0 +1,193 @@
+import pytest
+
+from reports import report_of, score_row
+from vlm2vec_cli import catalogue
+from vlm2vec_cli.errors import DataError
+from vlm2vec_cli.reporting.layout import GROUPS
+from vlm2vec_cli.reporting.results import MeanValue, Report
+
+V2 = "published:VLM2Vec-V2.0-Qwen2VL-2B"
+
+
+def mean(report: Report, key: str, column: int = 0) -> MeanValue:
+    return report.mean(report.columns[column], next(one for one in report.means if one.key == key))
+
+
+def everything(value: float = 0.5, model: str = "model") -> list[dict[str, object]]:
+    tasks = catalogue.tasks().values()
+    return [score_row(task["name"], value, model, main_metric=task["main_metric"]) for task in tasks]
+
+
+def test_the_groups_of_the_paper_have_the_paper_s_sizes() -> None:
+    report = report_of(everything())
+    sizes = {one.key: len(one.tasks) for one in report.means}
+    assert sizes == {
+        **{"I-CLS": 10, "I-QA": 10, "I-RET": 12, "I-VG": 4, "image": 36},
+        **{"V-CLS": 5, "V-QA": 5, "V-RET": 5, "V-MRET": 3, "video": 18},
+        **{"VDRv1": 10, "VDRv2": 4, "VisRAG": 6, "VD-OOD": 4, "visdoc": 24},
+        "overall": 78,
+    }
+    assert set(GROUPS) <= set(sizes)
+    assert report.missing == {}
+
+
+def test_published_scores_give_the_means_the_paper_prints() -> None:
+    report = report_of(everything(), f"{V2}@v2.0.0")
+    printed = {
+        **{"I-CLS": 62.9, "I-QA": 56.3, "I-RET": 69.5, "I-VG": 77.3, "image": 64.9},
+        **{"V-CLS": 39.3, "V-QA": 34.3, "V-RET": 28.8},
+        **{"VDRv1": 75.5, "VDRv2": 44.9, "VisRAG": 79.4, "VD-OOD": 39.4, "visdoc": 65.4, "overall": 58.0},
+    }
+    found = {key: round(100 * (mean(report, key).value or 0), 1) for key in printed}
+    assert found == printed
+
+
+def test_means_are_plain_means_of_the_tasks_found_with_their_count() -> None:
+    rows = [
+        score_row("ImageNet-1K", 0.8),
+        score_row("N24News", 0.5),
+        score_row("OK-VQA", 0.3),
+        score_row("K700", 0.1),
+    ]
+    report = report_of(rows)
+    assert report.benchmark == "MMEB-V2"
+    assert mean(report, "I-CLS") == MeanValue(pytest.approx(0.65), None, 2, 10)
+    assert mean(report, "image") == MeanValue(pytest.approx(1.6 / 3), None, 3, 36)
+    assert mean(report, "overall") == MeanValue(pytest.approx(0.425), None, 4, 78)
+    assert mean(report, "visdoc") == MeanValue(None, None, 0, 24)
+
+
+def test_missing_tasks_are_named_with_whole_groups_put_together() -> None:
+    rows = [
+        row
+        for row in everything()
+        if not str(row["dataset"]).startswith(("ViDoRe", "VisRAG", "ViDoSeek", "MMLong"))
+    ]
+    rows = [
+        row
+        for row in rows
+        if row["dataset"] not in ("GQA", "MSCOCO", "RefCOCO", "RefCOCO-Matching", "Visual7W-Pointing")
+    ]
+    report = report_of(rows)
+    assert len(report.missing["model"]) == 29
+    assert report.notes == (
+        "29 tasks of MMEB-V2 without a score (model): all 24 of visdoc, all 4 of I-VG, GQA",
+    )
+
+
+def test_other_datasets_are_grouped_by_their_own_fields_and_nothing_is_missing() -> None:
+    rows = [
+        score_row("a", 0.2, modality="image", group="retrieval"),
+        score_row("b", 0.4, modality="image", task_type="classification"),
+        score_row("c", 0.9, modality="image", group="retrieval", task_type="x"),
+        score_row("d", 1.0, modality="video", group="retrieval"),
+        score_row("e", 0.0),
+    ]
+    report = report_of(rows)
+    values = {one.key: (round(mean(report, one.key).value or 0, 6), len(one.tasks)) for one in report.means}
+    assert values == {
+        "image/retrieval": (0.55, 2),
+        "image/classification": (0.4, 1),
+        "image": (0.5, 3),
+        "video": (1.0, 1),
+        "overall": (0.5, 5),
+    }
+    assert (report.benchmark, report.missing, report.notes) == (None, {}, ())
+
+
+def test_datasets_outside_the_benchmark_do_not_enter_its_means() -> None:
+    rows = [score_row("GQA", 0.6), score_row("mine", 0.0, modality="image"), score_row("yours", 0.2)]
+    report = report_of(rows)
+    assert mean(report, "overall") == MeanValue(0.6, None, 1, 78)
+    assert mean(report, "other").value == pytest.approx(0.1)
+    assert [task.name for task in report.tasks if task.listed] == ["GQA"]
+
+
+def test_the_order_of_rows_does_not_matter_for_benchmark_tasks() -> None:
+    rows = everything()
+    assert report_of(rows).tasks == report_of(rows[::-1]).tasks
+
+
+def test_intervals_of_means_add_in_squares_and_need_every_task() -> None:
+    rows = [
+        score_row("a", 0.5, ci95={"hit@1": [0.47, 0.53]}),
+        score_row("b", 0.7, ci95={"hit@1": [0.66, 0.74]}),
+    ]
+    value = mean(report_of(rows), "overall")
+    assert value.interval == (pytest.approx(0.6 - 0.025), pytest.approx(0.6 + 0.025))
+    assert mean(report_of([*rows, score_row("c", 0.1)]), "overall").interval is None
+
+
+def test_differences_are_over_the_tasks_both_sides_have() -> None:
+    report = report_of([score_row("a", 0.5), score_row("b", 0.9)], [score_row("b", 0.6), score_row("c", 0.1)])
+    overall = next(one for one in report.means if one.key == "overall")
+    (comparison,) = report.comparisons
+    assert report.difference(comparison, overall.tasks) == pytest.approx(0.3)
+    assert report.difference(comparison, ["a"]) is None
+
+
+def test_of_two_models_the_second_is_compared_with_the_first_and_of_three_none() -> None:
+    two = [score_row("a", 0.1, "before"), score_row("a", 0.4, "after")]
+    (comparison,) = report_of(two).comparisons
+    assert (comparison.reference, comparison.column) == (0, 1)
+    assert report_of([*two, score_row("a", 0.2, "third")]).comparisons == ()
+
+
+def test_a_model_is_compared_with_its_namesake_in_a_baseline_of_several() -> None:
+    rows = [score_row("a", 0.5, "x"), score_row("a", 0.6, "y")]
+    baseline = [score_row("a", 0.1, "y"), score_row("a", 0.2, "x")]
+    report = report_of(rows, baseline)
+    pairs = [
+        (report.columns[one.column].model, report.columns[one.reference].model) for one in report.comparisons
+    ]
+    assert pairs == [("x", "x"), ("y", "y")]
+    assert len({column.name for column in report.columns}) == 4
+    with pytest.raises(DataError, match="holds 2 models, none of them 'z'"):
+        report_of([score_row("a", 0.5, "z")], baseline)
+
+
+def test_published_columns_keep_only_what_was_scored_here() -> None:
+    report = report_of([score_row("GQA", 0.7), score_row("K700", 0.2)], V2)
+    assert set(report.columns[0].cells) == {"GQA", "K700"}
+    assert mean(report, "overall", column=0).found == 2
+    assert report.columns[0].notes
+
+
+def test_a_second_row_of_one_dataset_and_model_is_refused_with_both_places() -> None:
+    with pytest.raises(DataError) as caught:
+        report_of([score_row("a", 0.1), score_row("b", 0.1), score_row("a", 0.2)])
+    assert str(caught.value) == (
+        "scores.jsonl line 3: dataset 'a' of model 'model' has a score already, at scores.jsonl line 1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "fact"),
+    [
+        (score_row("a", 0.5, metrics={"hit@1": 0.6}), "main_score is 0.5, but metrics.hit@1 is 0.6"),
+        (score_row("a", 0.5, ci95={"hit@1": [0.4, 1.2]}), "ci95.hit@1: [0.4, 1.2] is outside 0..1"),
+    ],
+)
+def test_rows_that_contradict_themselves_are_refused(row: dict[str, object], fact: str) -> None:
+    with pytest.raises(DataError) as caught:
+        report_of([row])
+    assert str(caught.value) == f"scores.jsonl line 1: {fact}"
+
+
+def test_no_row_and_unequal_main_metrics_are_refused() -> None:
+    with pytest.raises(DataError, match="no score rows"):
+        report_of([])
+    with pytest.raises(DataError, match="dataset 'a': main metric hit@1 of m, ndcg_linear@5 of n"):
+        report_of([score_row("a", 0.5, "m"), score_row("a", 0.5, "n", main_metric="ndcg_linear@5")])
+
+
+def test_unequal_counts_and_several_fingerprints_are_noted() -> None:
+    rows = [
+        score_row("a", 0.5, "m", num_queries=100, fingerprint="f1"),
+        score_row("b", 0.5, "m", fingerprint="f2"),
+        score_row("a", 0.5, "n", num_queries=90),
+    ]
+    assert report_of(rows).notes == (
+        "the scores of m come from 2 different fingerprints: f1, f2",
+        "not the same queries, compare with care: a (100 / 90)",
+    )

@@ -1,0 +1,119 @@
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reports import query_rows, report_of, score_row, write_per_query
+from vlm2vec_cli.errors import DataError, UsageError
+from vlm2vec_cli.reporting import paired
+from vlm2vec_cli.reporting.gate import parse_max_drop
+from vlm2vec_cli.reporting.per_query import PerQuery
+from vlm2vec_cli.reporting.results import Report
+
+
+def compare(after: list[float], before: list[float], resamples: int = 20_000) -> paired.Paired:
+    sides = [{str(at): value for at, value in enumerate(values)} for values in (after, before)]
+    return paired.test([paired.differences("d", *sides, resamples=resamples, seed=1)])
+
+
+@pytest.mark.parametrize("few", [paired.FEW_VALUES, 0])
+def test_the_p_value_is_that_of_all_resamples_written_out(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paired, "FEW_VALUES", few)
+    after, before = [1.0, 1.0, 0.5, 1.0, 0.0], [0.0, 1.0, 0.0, 0.25, 0.0]
+    values = np.subtract(after, before)
+    means = np.array([np.mean(drawn) for drawn in itertools.product(values, repeat=5)])
+    exact = np.mean(np.abs(means - values.mean()) >= values.mean() - 1e-12)
+    found = compare(after, before)
+    assert found.difference == pytest.approx(values.mean())
+    assert found.p_value == pytest.approx(exact, abs=0.01)
+    assert found.interval == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.051)
+
+
+def test_no_difference_is_certain_chance_and_a_constant_one_is_none() -> None:
+    assert compare([1.0, 0.0], [1.0, 0.0]).p_value == 1
+    assert compare([1.0] * 30, [0.0] * 30).p_value == pytest.approx(1 / 20_001)
+
+
+def test_the_order_of_queries_does_not_matter_for_the_verdict() -> None:
+    generator = np.random.default_rng(3)
+    after, before = (generator.integers(0, 2, 200).astype(float).tolist() for _ in range(2))
+    one, other = compare(after, before), compare(after[::-1], before[::-1])
+    assert one == other
+
+
+def test_queries_of_one_side_only_are_refused() -> None:
+    with pytest.raises(
+        DataError, match="dataset 'd': 2 queries are in one of the per-query files only, 'b' first"
+    ):
+        paired.differences("d", {"a": 1.0, "b": 0.0}, {"a": 1.0, "c": 0.0}, resamples=10, seed=0)
+
+
+def test_the_smallest_detectable_difference_shrinks_with_the_root_of_the_queries() -> None:
+    pattern = [1.0, 0.0, 0.0, 0.0]
+    few, many = (compare(pattern * times, [0.0] * 4 * times, resamples=100).detectable for times in (25, 100))
+    assert few / many == pytest.approx(2, rel=0.02)
+
+
+def test_holm_is_monotone_and_at_least_the_p_value() -> None:
+    values = [0.2, 0.001, 0.04, 0.04, 0.9]
+    adjusted = paired.holm(values)
+    assert adjusted == pytest.approx([0.4, 0.005, 0.16, 0.16, 0.9])
+    assert paired.holm([]) == []
+
+
+def _hits(generator: np.random.Generator, queries: int, drop: float) -> tuple[list[int], list[int]]:
+    """Correlated hits of two models: most queries are the same for both."""
+    before = generator.random(queries) < 0.6
+    changed = generator.random(queries) < 0.1
+    after = np.where(changed, generator.random(queries) < 0.6, before)
+    lost = generator.random(queries) < drop / 0.6
+    return before.astype(int).tolist(), (after & ~lost).astype(int).tolist()
+
+
+@pytest.mark.parametrize(("drop", "least", "most"), [(0.0, 0.0, 0.05), (0.11, 0.95, 1.0)])
+def test_false_alarms_and_power_over_many_runs(drop: float, least: float, most: float) -> None:
+    """Five datasets a run, Holm over them; the drop, in one of them, is about twice the detectable one."""
+    generator = np.random.default_rng(7)
+    runs, alarms, detectable = 300, 0, []
+    for _ in range(runs):
+        p_values = []
+        for dataset in range(5):
+            before, after = _hits(generator, 400, 0.0 if dataset else drop)
+            result = compare([*map(float, after)], [*map(float, before)], resamples=1000)
+            p_values.append(result.p_value if result.difference < 0 else 1.0)
+            detectable += [] if dataset else [result.detectable]
+        alarms += min(paired.holm(p_values)) < 0.05
+    assert least <= alarms / runs <= most
+    assert not drop or 1.8 < drop / np.mean(detectable) < 2.2
+
+
+def _report(tmp_path: Path, after: list[int], before: list[int], **more: object) -> Report:
+    files = {
+        position: PerQuery(str(write_per_query(tmp_path / f"{position}.parquet", query_rows("d", hits))))
+        for position, hits in enumerate((before, after))
+    }
+    rows, baseline = ([score_row("d", sum(hits) / len(hits))] for hits in (after, before))
+    return report_of(rows, baseline, per_query=files, significant=True, **more)
+
+
+def test_only_a_drop_that_is_not_chance_fails_the_gate(tmp_path: Path) -> None:
+    limits = {"limits": [parse_max_drop("0.01")], "gate": True}
+    chance = _report(tmp_path, [1, 0] * 20 + [0, 0], [1, 0] * 20 + [1, 0], **limits)
+    assert [check.passed for check in chance.checks or ()] == [True]
+    assert "may be chance" in (chance.checks or ())[0].fact
+    real = _report(tmp_path, [1, 0] * 20, [1, 1] * 20, **limits)
+    assert [check.passed for check in real.checks or ()] == [False]
+
+
+def test_tests_are_made_for_datasets_and_means_and_need_both_files(tmp_path: Path) -> None:
+    report = _report(tmp_path, [1, 0] * 20, [1, 1] * 20)
+    (comparison,) = report.comparisons
+    assert {name for _, name in report.paired} == {"d", "overall"}
+    assert report.paired[comparison, "d"].difference == -0.5
+    with pytest.raises(UsageError, match="--significant needs the per-query file of model"):
+        report_of([score_row("d", 0.5)], [score_row("d", 0.5, "old")], significant=True)
+    with pytest.raises(UsageError, match="there is nothing to compare with"):
+        report_of([score_row("d", 0.5)], significant=True)
+    with pytest.raises(UsageError, match="published scores have no values a query"):
+        report_of([score_row("GQA", 0.5)], "published:LamRA-Ret", significant=True)
