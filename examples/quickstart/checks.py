@@ -9,6 +9,7 @@ from typing import Any
 
 from vlm2vec_cli.quickstart.honest_split import (
     DOCUMENTS,
+    NEW_QUESTIONS,
     NEW_THINGS,
     Split,
     answer,
@@ -80,6 +81,12 @@ def check(split: Split, parts: Mapping[str, str]) -> None:
         things = {asked_thing(name, q, ids) for q in tasks[name].test}
         assert things, name
         assert things <= split.held_out, name
+    for name in NEW_QUESTIONS:
+        things = {asked_thing(name, q, ids) for q in tasks[name].test}
+        assert things <= split.asked_by_name | split.asked_by_tags, name
+        assert not things & {thing for pair in tasks[name].train for thing in shown(pair, shows)}, name
+        shown_pictures = {q["image"] for q in tasks[name].test}
+        assert not shown_pictures & {pair[s].get("image") for t in tasks.values() for pair in t.train for s in pair}
     assert {answer(q) for q in tasks["name_new_style"].test} == split.asked_by_name
     assert {answer(q) for q in tasks["tags_to_seen"].test} <= split.asked_by_tags
 
