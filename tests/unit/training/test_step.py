@@ -1,0 +1,79 @@
+"""Loss and gradients are the reference's, whole and in chunks."""
+
+import contextlib
+
+import pytest
+import torch
+
+import golden
+from vlm2vec_cli.losses import info_nce
+from vlm2vec_cli.training.options import TrainOptions
+from vlm2vec_cli.training.pairs import Batch, Side
+from vlm2vec_cli.training.step import Encodings, backward
+
+FACTS = golden.facts()["train_b"]
+
+
+def side(name: str, place: int) -> Side:
+    """Every place its own key: the reference encodes equal inputs again."""
+    return Side(golden.content(name), f"{name}{place}", golden.ROOT, "golden")
+
+
+def batch() -> Batch:
+    pairs = FACTS["pairs"]
+    number = len(pairs)
+    return Batch(
+        tuple(side(query, place) for place, (query, _) in enumerate(pairs)),
+        tuple(side(target, number + place) for place, (_, target) in enumerate(pairs)),
+        torch.arange(number),
+        torch.ones(number, number, dtype=torch.bool),
+        torch.ones(number),
+    )
+
+
+@pytest.mark.parametrize("chunk_tokens", [1, 300, 100_000])
+def test_loss_and_gradients_are_the_references(chunk_tokens: int) -> None:
+    backbone = golden.fresh()
+    encodings = Encodings(backbone, golden.media(), workers=1, budget=1 << 28)
+    options = TrainOptions(chunk_tokens=chunk_tokens)
+    value = backward(batch(), backbone, encodings, info_nce.loss, options, autocast=contextlib.nullcontext)
+    assert value == pytest.approx(FACTS["full"]["loss"], rel=1e-5)
+    parameters = dict(backbone.model.named_parameters())
+    for name, norm in FACTS["full"]["grad_norms"].items():
+        ours = name.replace("model.", "language_model.", 1) if name.startswith("model.") else name
+        assert float(parameters[ours].grad.norm()) == pytest.approx(norm, rel=1e-4), name
+
+
+@pytest.mark.parametrize("temperature", sorted(FACTS["loss_by_temperature"]))
+def test_loss_at_other_temperatures(temperature: str) -> None:
+    backbone = golden.fresh()
+    encodings = Encodings(backbone, golden.media(), workers=1, budget=1 << 28)
+    options = TrainOptions(temperature=float(temperature))
+    value = backward(batch(), backbone, encodings, info_nce.loss, options, autocast=contextlib.nullcontext)
+    assert value == pytest.approx(FACTS["loss_by_temperature"][temperature], rel=1e-5)
+
+
+def test_equal_contents_are_encoded_once_and_get_the_gradient_of_all_their_places() -> None:
+    backbone = golden.fresh()
+    encodings = Encodings(backbone, golden.media(), workers=1, budget=1 << 28)
+
+    def shared(name: str) -> Side:
+        return Side(golden.content(name), name, golden.ROOT, "golden")
+
+    apart = batch()
+    together = Batch(
+        tuple(shared(query) for query, _ in FACTS["pairs"]),
+        tuple(shared(target) for _, target in FACTS["pairs"]),
+        apart.positive_B,
+        apart.allowed_BN,
+        apart.weight_B,
+    )
+    options = TrainOptions()
+    value = backward(together, backbone, encodings, info_nce.loss, options, autocast=contextlib.nullcontext)
+    assert value == pytest.approx(FACTS["full"]["loss"], rel=1e-5)
+    norms = [
+        float(parameter.grad.norm())
+        for parameter in backbone.model.parameters()
+        if parameter.grad is not None
+    ]
+    assert sum(norm**2 for norm in norms) ** 0.5 == pytest.approx(FACTS["full"]["grad_norm_total"], rel=1e-4)

@@ -1,0 +1,180 @@
+"""Qwen2-VL as an embedder, on stock transformers, numerically equal to VLM2Vec-V2.
+
+No chat template, no vision start or end markers, plain 1-D positions on all three rotary axes, the state of
+the last token after the final norm. Source: the published VLM2Vec code (src/model,
+src/model/vlm_backbone/qwen2_vl).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration
+from transformers.utils import logging
+
+from vlm2vec_cli.backbones import Encoded, Limits
+from vlm2vec_cli.engine import attention, pixels, prompts
+from vlm2vec_cli.errors import DataError, UnavailableError
+from vlm2vec_cli.media import MediaReader
+
+MODEL_TYPES = ("qwen2_vl",)
+PROMPT_FAMILY = "vlm2vec-v2"
+NUM_FRAMES = 8
+
+
+class Qwen2VL:
+    """See `vlm2vec_cli.backbones.Backbone`."""
+
+    def __init__(self, wrapper: Qwen2VLForConditionalGeneration, tokenizer: Any, limits: Limits) -> None:
+        self.wrapper = wrapper
+        self.model = wrapper.model
+        self.tokenizer = tokenizer
+        self.limits = limits
+        self.dim = int(wrapper.config.text_config.hidden_size)
+        self._image_id = int(wrapper.config.image_token_id)
+        self._video_id = int(wrapper.config.video_token_id)
+        self._pad_id = int(tokenizer.pad_token_id or 0)
+        for part in (wrapper.config, wrapper.config.text_config, wrapper.config.vision_config):
+            part._attn_implementation = attention.NAME
+
+    def encode(self, content: Mapping[str, Any], root: Path, media: MediaReader) -> Encoded:
+        """Tokens and pixels of one content. Raises UserErrors without a place."""
+        images = [
+            pixels.picture(media.image(ref, root), self.limits.min_pixels, self.limits.max_pixels)
+            for ref in prompts.as_list(content.get("image"))
+        ]
+        clips = []
+        if video := content.get("video"):
+            frames = media.frames(
+                video, root, num_frames=int(content.get("num_frames") or self.limits.num_frames)
+            )
+            clips.append(pixels.clip(frames, self.limits.min_pixels, self.limits.max_pixels))
+        return self._expand(prompts.prompt(content), images, clips)
+
+    def _expand(self, prompt: str, images: list[pixels.Visual], clips: list[pixels.Visual]) -> Encoded:
+        ids = np.asarray(self.tokenizer(prompt)["input_ids"], dtype=np.int64)
+        if not images and not clips:
+            # A visual token in a text without visuals stays one ordinary token.
+            ids = ids[: self.limits.max_length] if len(ids) else np.array([self._pad_id])
+            return Encoded(ids, (), np.empty(0, dtype=np.int64))
+        queues = {self._image_id: iter(images), self._video_id: iter(clips)}
+        counts = np.ones(len(ids), dtype=np.int64)
+        ordered: list[pixels.Visual] = []
+        for place in np.flatnonzero((ids == self._image_id) | (ids == self._video_id)):
+            visual = next(queues[int(ids[place])], None)
+            if visual is None:
+                raise DataError("text has more visual tokens than visuals")
+            counts[place] = visual.num_tokens
+            ordered.append(visual)
+        if len(ordered) != len(images) + len(clips):
+            raise DataError("text has fewer visual tokens than visuals")
+        ids = np.repeat(ids, counts)
+        return Encoded(ids, tuple(ordered), np.flatnonzero((ids == self._image_id) | (ids == self._video_id)))
+
+    def forward(self, batch: Sequence[Encoded]) -> Tensor:
+        """(B, D) states of the last tokens after the final norm, not normalised, in the model's dtype."""
+        device, decoder = self.model.device, self.model.language_model
+        lengths = tuple(encoded.num_tokens for encoded in batch)
+        ids_T = torch.from_numpy(np.concatenate([encoded.ids for encoded in batch])).to(device)
+        states_TD = decoder.embed_tokens(ids_T)
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        if any(encoded.visuals for encoded in batch):
+            slots = np.concatenate([encoded.slots + at for encoded, at in zip(batch, offsets, strict=False)])
+            features_VD = self.see([visual for encoded in batch for visual in encoded.visuals])
+            slots_V = torch.from_numpy(slots).to(device)
+            states_TD = states_TD.index_copy(0, slots_V, features_VD.to(states_TD.dtype))
+        position_T = torch.from_numpy(np.concatenate([np.arange(length) for length in lengths])).to(device)
+        out = decoder(
+            inputs_embeds=states_TD.unsqueeze(0),
+            position_ids=position_T.expand(3, 1, -1),
+            # A ready mask per layer type keeps transformers from building one: segments are the attention's
+            # business.
+            attention_mask=dict.fromkeys(("full_attention", "sliding_attention")),
+            segment_lengths=lengths,
+            use_cache=False,
+        ).last_hidden_state[0]
+        pooled_BD: Tensor = out[torch.from_numpy(offsets[1:] - 1).to(device)]
+        return pooled_BD
+
+    def see(self, visuals: Sequence[pixels.Visual]) -> Tensor:
+        """(sum of visual tokens, D) features in the order of `visuals`; each distinct picture passes the
+        tower once."""
+        tower = self.model.visual
+        distinct = {visual.key: visual for visual in visuals}
+        patches = torch.from_numpy(np.concatenate([visual.patches for visual in distinct.values()]))
+        grid = torch.tensor([visual.grid for visual in distinct.values()], device=tower.device)
+        segments = tuple(
+            visual.grid[1] * visual.grid[2] for visual in distinct.values() for _ in range(visual.grid[0])
+        )
+        features: Tensor = tower(
+            normalised(patches.to(tower.device)).to(tower.dtype), grid_thw=grid, segment_lengths=segments
+        ).pooler_output
+        if len(distinct) == len(visuals):
+            return features
+        sizes = [visual.num_tokens for visual in distinct.values()]
+        parts = dict(zip(distinct, torch.split(features, sizes), strict=True))
+        return torch.cat([parts[visual.key] for visual in visuals])
+
+    def save(self, folder: Path, *, dtype: torch.dtype | None = None) -> None:
+        """Full weights, tokenizer and processor files in Qwen2-VL's published layout."""
+        logging.disable_progress_bar()
+        state = {name: tensor.to(dtype or tensor.dtype) for name, tensor in self.wrapper.state_dict().items()}
+        self.wrapper.save_pretrained(folder, state_dict=state)
+        self.save_processor(folder)
+
+    def save_processor(self, folder: Path) -> None:
+        """Tokenizer and preprocessor files."""
+        self.tokenizer.save_pretrained(folder)
+        (folder / "preprocessor_config.json").write_text(
+            json.dumps(preprocessor(self.limits), indent=2) + "\n"
+        )
+
+
+def preprocessor(limits: Limits) -> dict[str, Any]:
+    """The content of preprocessor_config.json for these limits."""
+    return {
+        "min_pixels": limits.min_pixels,
+        "max_pixels": limits.max_pixels,
+        "patch_size": pixels.PATCH,
+        "temporal_patch_size": pixels.TEMPORAL,
+        "merge_size": pixels.MERGE,
+        "image_mean": list(pixels.MEAN),
+        "image_std": list(pixels.STD),
+        "image_processor_type": "Qwen2VLImageProcessor",
+        "processor_class": "Qwen2VLProcessor",
+    }
+
+
+def load(
+    weights: Path, tokenizer: Path, limits: Limits, *, dtype: torch.dtype, device: torch.device | str
+) -> Qwen2VL:
+    """Loads full weights from a folder, strictly: a missing, foreign or misshapen tensor is an
+    UnavailableError."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    wrapper, info = Qwen2VLForConditionalGeneration.from_pretrained(
+        weights, dtype=dtype, output_loading_info=True, local_files_only=True
+    )
+    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if names := sorted(map(str, info[what])):
+            shown = ", ".join(names[:3])
+            raise UnavailableError(
+                f"{what.replace('_', ' ')} in the weights: {shown} ({len(names)} in all)",
+                place=str(weights),
+                hint="the files do not belong to this config.json, or a shard is missing",
+            )
+    return Qwen2VL(wrapper.to(device).eval(), AutoTokenizer.from_pretrained(tokenizer), limits)
+
+
+def normalised(patches: Tensor) -> Tensor:
+    """8-bit patches (N, 3*2*14*14) to CLIP-normalised float32."""
+    per_channel = pixels.TEMPORAL * pixels.PATCH * pixels.PATCH
+    mean = torch.tensor(pixels.MEAN, device=patches.device).repeat_interleave(per_channel)
+    std = torch.tensor(pixels.STD, device=patches.device).repeat_interleave(per_channel)
+    return (patches.float() / 255 - mean) / std

@@ -1,0 +1,293 @@
+"""What a model name or folder holds, and how its weights and adapter are loaded: strictly, or not at all.
+
+Looks at the files, never at hope: weight shards make a full model, adapter_config.json an adapter on its
+base, both together a full model whose spare adapter is left out (it is already merged) and said so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vlm2vec_cli import plugins
+from vlm2vec_cli.backbones import Backbone, Limits
+from vlm2vec_cli.engine import pixels
+from vlm2vec_cli.errors import UnavailableError, nearest
+
+log = logging.getLogger(__name__)
+
+META = "vlm2vec.json"
+ADAPTER_CONFIG = "adapter_config.json"
+_WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
+_ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+_DOWNLOAD = ["*.json", "*.safetensors", "*.bin", "*.txt", "*.jinja", "*.model"]
+_SHIPPED = "quickstart"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model on disk."""
+
+    name: str  # as the user wrote it
+    folder: Path  # the folder with tokenizer and vlm2vec.json
+    weights: Path  # the folder with full weights
+    adapter: Path | None = None  # the folder with an adapter to put on top
+    revision: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)  # vlm2vec.json
+
+    def limits(self, **given: int | None) -> Limits:
+        """Pixel, frame and token limits: what is given, else what the checkpoint records, else VLM2Vec-V2's.
+
+        preprocessor_config.json does not count: the published ones differ from what the models were trained
+        with.
+        """
+        known = {**_DEFAULT_LIMITS, **self.meta.get("limits", {})}
+        return Limits(**{**known, **{name: value for name, value in given.items() if value is not None}})
+
+
+_DEFAULT_LIMITS: dict[str, int | None] = {
+    "min_pixels": pixels.MIN_PIXELS,
+    "max_pixels": pixels.MAX_PIXELS,
+    "num_frames": 8,
+    "max_length": None,
+}
+
+
+def find(name: str, *, adapter: str | None = None, revision: str | None = None) -> Checkpoint:
+    """The checkpoint behind a folder or hub id. Raises UnavailableError when there is none."""
+    folder, revision = _folder(name, revision)
+    meta = _json(folder / META) if (folder / META).is_file() else {}
+    full, spare = _holds(folder, _WEIGHTS), (folder / ADAPTER_CONFIG).is_file()
+    if adapter:
+        extra, _ = _folder(adapter, None)
+        if not (extra / ADAPTER_CONFIG).is_file():
+            raise UnavailableError(f"no {ADAPTER_CONFIG}", place=adapter, hint="name a PEFT adapter folder")
+        weights = folder if full else _base(folder)
+        over = _json(extra / META) if (extra / META).is_file() else meta
+        return Checkpoint(name, extra if (extra / META).is_file() else folder, weights, extra, revision, over)
+    if full:
+        if spare:
+            log.warning(
+                "%s: full weights and an adapter; the weights are used, the adapter is left out", name
+            )
+        return Checkpoint(name, folder, folder, None, revision, meta)
+    if spare:
+        return Checkpoint(name, folder, _base(folder), folder, revision, meta)
+    raise UnavailableError(
+        "no weights and no adapter in this folder",
+        place=name,
+        hint=f"expected {_WEIGHTS[0]}, {_WEIGHTS[1]} or {ADAPTER_CONFIG}",
+    )
+
+
+def load(
+    checkpoint: Checkpoint, limits: Limits, *, dtype: torch.dtype, device: torch.device | str
+) -> Backbone:
+    """The model with its adapter merged, ready to embed."""
+    backbone = load_base(checkpoint, limits, dtype=dtype, device=device)
+    if checkpoint.adapter:
+        backbone.model = attach(backbone.model, checkpoint.adapter).merge_and_unload()
+        backbone.model.eval()
+    return backbone
+
+
+def load_base(
+    checkpoint: Checkpoint, limits: Limits, *, dtype: torch.dtype, device: torch.device | str
+) -> Backbone:
+    """The full weights below any adapter."""
+    config = checkpoint.weights / "config.json"
+    if not config.is_file():
+        raise UnavailableError("no config.json", place=str(checkpoint.weights))
+    family = _json(config).get("model_type", "")
+    tokenizer = next(
+        (
+            where
+            for where in (checkpoint.folder, checkpoint.weights)
+            if (where / "tokenizer_config.json").is_file()
+        ),
+        checkpoint.weights,
+    )
+    for name in plugins.names("backbones"):
+        module = plugins.load("backbones", name)
+        if family in module.MODEL_TYPES:
+            backbone: Backbone = module.load(
+                checkpoint.weights, tokenizer, limits, dtype=dtype, device=device
+            )
+            return backbone
+    raise UnavailableError(
+        f"model_type {family!r} is not supported",
+        place=str(config),
+        hint=nearest(family, plugins.names("backbones")) or None,
+    )
+
+
+def attach(model: torch.nn.Module, folder: Path, *, trainable: bool = False) -> Any:
+    """`model` wrapped by peft with the folder's adapter, every key of it used and none missing.
+
+    Reads the old key layout (`...model.layers.N`) and the new one (`...language_model.layers.N`).
+    """
+    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+
+    path = next((folder / name for name in _ADAPTER_WEIGHTS if (folder / name).is_file()), None)
+    if path is None:
+        raise UnavailableError(
+            "no adapter weights", place=str(folder), hint=f"expected {_ADAPTER_WEIGHTS[0]}"
+        )
+    config = LoraConfig.from_pretrained(str(folder))
+    config.inference_mode = not trainable
+    with _quiet_peft():
+        wrapped = get_peft_model(model, config)
+    given = {inner_key(name): tensor for name, tensor in _tensors(path).items()}
+    wanted = {_bare(name): tuple(tensor.shape) for name, tensor in get_peft_model_state_dict(wrapped).items()}
+    for what, names in (
+        ("missing", wanted.keys() - given.keys()),
+        ("unexpected", given.keys() - wanted.keys()),
+    ):
+        if names:
+            raise UnavailableError(
+                f"{what} adapter keys: {', '.join(sorted(names)[:3])} ({len(names)} of {len(wanted)})",
+                place=str(path),
+                hint="the adapter belongs to another model, or its file is incomplete",
+            )
+    if bad := sorted(name for name, tensor in given.items() if tuple(tensor.shape) != wanted[name]):
+        raise UnavailableError(
+            f"adapter tensor {bad[0]} has shape {tuple(given[bad[0]].shape)}, not {wanted[bad[0]]}",
+            place=str(path),
+            hint="the adapter belongs to another base model",
+        )
+    with _quiet_peft():
+        set_peft_model_state_dict(wrapped, given)
+    if not any(tensor.any() for name, tensor in given.items() if ".lora_B." in name):
+        log.warning("%s: the adapter is all zeros; the model behaves like its base", folder)
+    return wrapped
+
+
+def new_adapter(
+    model: torch.nn.Module,
+    *,
+    r: int,
+    alpha: int,
+    dropout: float,
+    targets: Sequence[str],
+    dora: bool,
+    seed: int,
+) -> Any:
+    """`model` wrapped by peft with a fresh LoRA or DoRA adapter, gaussian start as VLM2Vec's; all else
+    frozen."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=r,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=list(targets),
+        init_lora_weights="gaussian",
+        use_dora=dora,
+        bias="none",
+    )
+    torch.manual_seed(seed)
+    with _quiet_peft():
+        return get_peft_model(model, config)
+
+
+@contextlib.contextmanager
+def _quiet_peft() -> Iterator[None]:
+    """peft warns of what is meant here: the folder of the base is not its name, and of its own
+    deprecations."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def inner_key(name: str) -> str:
+    """An adapter's tensor name as the current inner model spells it, whichever library version wrote it."""
+    name = _bare(name).replace("base_model.model.model.", "base_model.model.", 1)
+    return re.sub(
+        r"^base_model\.model\.(layers|embed_tokens|norm)\b", r"base_model.model.language_model.\1", name
+    )
+
+
+def outer_key(name: str) -> str:
+    """The inverse for writing: as stock transformers 5 and peft expect it on the model with its head."""
+    return _bare(name).replace("base_model.model.", "base_model.model.model.", 1)
+
+
+def _bare(name: str) -> str:
+    return name.replace("lora_magnitude_vector.weight", "lora_magnitude_vector")
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    loaded: dict[str, Tensor]
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        loaded = load_file(path)
+    else:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    return loaded
+
+
+def _holds(folder: Path, patterns: tuple[str, ...]) -> bool:
+    return any(True for pattern in patterns for _ in folder.glob(pattern))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise UnavailableError(f"not JSON: {error}", place=str(path)) from None
+    return value
+
+
+def _base(folder: Path) -> Path:
+    """The folder with the full weights that an adapter names as its base."""
+    base = _json(folder / ADAPTER_CONFIG).get("base_model_name_or_path") or ""
+    for near in (Path(base), folder / base, folder.parent / base):
+        if base and near.is_dir() and _holds(near, _WEIGHTS):
+            return near
+    try:
+        return _folder(base, None)[0]
+    except UnavailableError as error:
+        raise UnavailableError(
+            f"base model {base!r} of the adapter is not available: {error.fact}",
+            place=str(folder),
+            hint="give the base with -m BASE --adapter FOLDER",
+        ) from None
+
+
+def _folder(name: str, revision: str | None) -> tuple[Path, str | None]:
+    """A local folder as it is, the shipped model, or a hub snapshot (from the cache when offline)."""
+    if Path(name).is_dir():
+        return Path(name), revision
+    if name == _SHIPPED:
+        from importlib.resources import files
+
+        return Path(str(files("vlm2vec_cli.quickstart"))) / "checkpoint", None
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        raise UnavailableError(
+            "no such model folder",
+            place=name,
+            hint="give a folder, a hub id like ORGANISATION/NAME, tiny or quickstart",
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        path = Path(snapshot_download(name, revision=revision, allow_patterns=_DOWNLOAD))
+    except Exception as error:  # the hub client raises a dozen unrelated types for "not reachable"
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UnavailableError(
+            f"cannot be fetched from the hub: {first}",
+            place=name,
+            hint="check the name, or give a local folder",
+        ) from None
+    return path, path.name

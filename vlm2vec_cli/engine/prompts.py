@@ -1,0 +1,55 @@
+"""Content to the text a model sees: where the visual tokens stand (VLM2Vec-V2's assembly).
+
+Instruction, one blank and the text when there is a text; then the visual tokens and one blank in front, video
+first, unless the text places them itself with `<image>` / `<video>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vlm2vec_cli.errors import DataError
+
+IMAGE = "<image>"
+VIDEO = "<video>"
+IMAGE_TOKEN = "<|image_pad|>"
+VIDEO_TOKEN = "<|video_pad|>"
+
+
+def as_list(value: str | Sequence[str] | None) -> list[str]:
+    """Media references of one field as a list; absent is empty."""
+    if not value:
+        return []
+    return [value] if isinstance(value, str) else list(value)
+
+
+def prompt(content: Mapping[str, Any], default_instruction: str | None = None) -> str:
+    """The prompt of one content with Qwen2-VL's visual tokens, one token for each visual.
+
+    A token without a visual stays when the content has no visual at all: it is embedded as an ordinary token.
+    Raises DataError when a content with visuals places another number of tokens than it has visuals.
+    """
+    instruction = content.get("instruction")
+    if instruction is None:
+        instruction = default_instruction or ""
+    text = content.get("text") or ""
+    whole = f"{instruction} {text}" if instruction and text else instruction or text
+    whole = whole.replace(IMAGE, IMAGE_TOKEN).replace(VIDEO, VIDEO_TOKEN)
+    num_images = len(as_list(content.get("image")))
+    num_videos = 1 if content.get("video") else 0
+    if not num_images and not num_videos:
+        return whole
+    placed_images, placed_videos = whole.count(IMAGE_TOKEN), whole.count(VIDEO_TOKEN)
+    front = ""
+    if num_videos and not placed_videos:
+        front, placed_videos = f"{VIDEO_TOKEN} ", 1
+    if num_images and not placed_images:
+        front, placed_images = front + IMAGE_TOKEN * num_images + " ", num_images
+    for noun, placed, given in (("image", placed_images, num_images), ("video", placed_videos, num_videos)):
+        if placed != given:
+            raise DataError(
+                f"text has {placed} <{noun}> tokens for {given} {noun}s",
+                hint=f"write <{noun}> once for each {noun}, or leave it out",
+            )
+    return front + whole
