@@ -57,10 +57,9 @@ def label_set(name: str) -> list[str]:
     return labels
 
 
-def load_tasks(path: Path) -> dict[str, Entry]:
-    """Entries of the same form from another JSON file: a list, or an object with the list under `tasks`."""
-    facts = json.loads(path.read_bytes())
-    return by_name(facts["tasks"] if isinstance(facts, dict) else facts)
+def load(path: Path, key: str = "tasks") -> dict[str, Entry]:
+    """Entries of the same form from another JSON file: an object with their list under `key`."""
+    return by_name(json.loads(path.read_bytes()).get(key, ()))
 
 
 def by_name(entries: Iterable[Entry]) -> dict[str, Entry]:

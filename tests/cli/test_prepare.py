@@ -194,6 +194,8 @@ def test_other_folders_are_subsets_too(vlm2vec: Runner, train: Path) -> None:
         (("mmeb-v2",), 2, b"mmeb-v2 needs --root DIR"),
         ((*V2, "--task", "VOC2077"), 2, b"no dataset 'VOC2077' in mmeb-v2\nhint: did you mean 'VOC2007'"),
         ((*V2, "--map", "a=b"), 2, b"--map has no use with mmeb-v2\nhint: it is for table"),
+        ((*V2, "--list", "--format", "html"), 2, b"--format: a list is text or jsonl, not html"),
+        (("table", "-", "--map", "query.text=a", "--role", "query"), 2, b"--role has no use for training"),
         ((*V2, "--side", "both?"), 2, b"--side: expected query, candidate or both"),
         (("mmeb-v2", "--root", "gone"), 66, b"gone: no such folder"),
         (("mmeb-v2", "--root", "."), 66, b".: no dataset of the catalogue is here"),

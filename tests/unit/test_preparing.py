@@ -61,7 +61,8 @@ def test_references_follow_links_and_tell_once_what_lies_outside(tmp_path: Path)
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A quickstart of one task and one subset."""
     entry = {**catalogue.tasks()["VOC2007"], "name": "kinds"}
-    (tmp_path / "tasks.json").write_text(json.dumps({"tasks": [entry]}))
+    train = {**catalogue.train_sources()["CIRR"], "name": "things"}
+    (tmp_path / "tasks.json").write_text(json.dumps({"tasks": [entry], "train": [train]}))
     rows = {
         "mmeb-v2/annotations/kinds/test-00000-of-00001.parquet": {
             "qry_inst": "<|image_1|>\nSay it",

@@ -2,11 +2,16 @@
 
 import orjson
 
+from vlm2vec_cli.errors import UsageError
 from vlm2vec_cli.schemas.base import Row
+
+FORMS = ("text", "jsonl")
 
 
 def show(listed: list[Row], form: str) -> str:
-    """A listing as `form` asks: "jsonl", an object a line, or "text"."""
+    """A listing as `form` asks: "jsonl", an object a line, or "text". UsageError for any other form."""
+    if form not in FORMS:
+        raise UsageError(f"--format: a list is {' or '.join(FORMS)}, not {form}")
     if form == "jsonl":
         return b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in listed).decode()
     return table(listed)

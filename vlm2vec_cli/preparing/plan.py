@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -40,18 +41,16 @@ class Plan:
         Raises UsageError for unknown names and MissingError for a dataset that is not there.
         """
         left_out: Counter[str] = Counter()
-        references = References(media_root, _tell_outside)
+        references = References(media_root, partial(_tell_outside, self.root))
         if self.request.source == "quickstart":
             references = References(quickstart_root(), quickstart=True)
         raw = self._raw(
             references=references, reject=_once(reject), left_out=lambda why: left_out.update([why])
         )
-        try:
-            for entry in self._chosen(raw):
-                yield from self._dataset(entry, raw)
-        finally:
-            for why, count in left_out.items():
-                log.warning("%d left out: %s", count, why)
+        for entry in self._chosen(raw):
+            yield from self._dataset(entry, raw)
+        for why, count in left_out.items():
+            log.warning("%d left out: %s", count, why)
 
     def listing(self) -> list[Row]:
         """The catalogue: an object for each dataset, with what of it is found where a root is given."""
@@ -130,15 +129,21 @@ def plan(request: Request) -> Plan:
         root, split, train = quickstart_root() / "mmeb-v2", None, request.split == "train"
         if train:
             root, kind = quickstart_root() / "mmeb-train", PAIR
-        known = _folders(root) if train else catalogue.load_tasks(quickstart_root() / "tasks.json")
+        known = catalogue.load(quickstart_root() / "tasks.json", "train" if train else "tasks")
     else:
         entry = _open_entry(request, root)
         kind = table.kind(entry) if request.source == "table" else ITEM
         known = {entry["name"]: entry}
 
-    if kind is PAIR and (request.side != "both" or not request.instructions):
-        option = "--side" if request.side != "both" else "--no-instruction"
-        raise UsageError(f"{option} has no use for training pairs", hint="their texts are complete")
+    if kind is PAIR:
+        items_only = {
+            "--side": request.side != "both",
+            "--no-instruction": not request.instructions,
+            "--role": request.role,
+            "--instruction": request.instruction,
+        }
+        for option in (option for option, given in items_only.items() if given):
+            raise UsageError(f"{option} has no use for training pairs", hint="it is for items")
     return Plan(request, kind, known, root, split)
 
 
@@ -218,10 +223,11 @@ def _once(reject: Callable[[UserError], None]) -> Callable[[UserError], None]:
     return once
 
 
-def _tell_outside(folder: Path) -> None:
+def _tell_outside(root: Path, folder: Path) -> None:
+    top = root if folder.resolve().is_relative_to(root.resolve()) else folder
     log.warning(
         "media in %s lie outside of the media root, so references to them are absolute: give --media-root %s "
         "here and to the commands that read these rows, or --trust-paths to the latter",
         folder,
-        folder,
+        top,
     )

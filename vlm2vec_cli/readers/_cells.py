@@ -23,7 +23,7 @@ def held(path: Path, columns: list[str]) -> dict[str, Held]:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
             return {name: _held(file, schema.field(name)) for name in columns if name in schema.names}
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"not a readable Parquet file: {str(error).splitlines()[0]}", place=str(path)
         ) from error

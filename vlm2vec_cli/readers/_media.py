@@ -1,9 +1,11 @@
 """Finding the media that raw rows name: unpacked, a folder deeper or not, or inside zip and tar archives."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path, PurePosixPath
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import TypeAlias
 
 from vlm2vec_cli.catalogue import Entry
 from vlm2vec_cli.errors import DataError, MissingError
@@ -26,58 +28,89 @@ class Packed:
     prefixes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
 class Places:
-    """Where the media of one dataset may lie, in the order they are looked at."""
+    """Where the media of one dataset may lie: folders, then archives, in the order they are looked at.
 
-    raw: Raw
-    folders: Sequence[Path]
-    packed: Sequence[Packed] = ()
-    hint: str | None = None
-    _last: list[Path] = field(default_factory=list)
+    The place where the last one was found is looked at first. Archives are listed when no folder has a name.
+    `hint` says where the media can be had.
+    """
+
+    def __init__(
+        self, raw: Raw, folders: Sequence[Path], packed: Sequence[Packed] = (), hint: str | None = None
+    ) -> None:
+        self._folders, self._packed, self._hint = folders, packed, hint
+        here = [_in_folder(raw, one) for one in folders if one.is_dir()]
+        self._looks = [*here, *(_in_archive(raw, one) for one in packed if one.path.is_file())]
 
     def reference(self, kind: str, name: str) -> str:
         """The reference of `name`. Raises MissingError naming the places, DataError for a bad name."""
         found = self.find(name)
         if found is None:
-            raise MissingError(f"{kind} {name}: not in {self.shown()}", hint=self._compressed() or self.hint)
+            raise MissingError(f"{kind} {name}: not in {self.shown()}", hint=self._compressed() or self._hint)
         return found
 
     def find(self, name: str, *, folder: bool = False) -> str | None:
-        """The reference of the file, or folder of files, `name`, a relative path; None for none."""
-        if not name or name.startswith("/") or ".." in PurePosixPath(name).parts:
+        """The reference of the file, or folder of files, `name`, a relative path; None for none.
+
+        `name` may end in `#page=N`, a page of the file before it.
+        """
+        if not name or name.startswith("/") or ".." in name.split("/"):
             raise DataError(f"not a path inside the data: {name!r}")
-        for one in (*self._last, *self.folders):
-            there = one / name
-            if there.is_dir() if folder else there.is_file():
-                self._last[:] = [one]
-                return self.raw.references.of(one, f"{name.rstrip('/')}/" if folder else name)
-        for packed in self.packed:
-            if packed.path.is_file():
-                archive = _opened(str(packed.path))
-                for prefix in packed.prefixes:
-                    member = archives.member_name(prefix + name)
-                    if archive.names_in(member) if folder else archive.has(member):
-                        outer = self.raw.references.of(packed.path.parent, packed.path.name)
-                        return f"{outer}!{member}/" if folder else f"{outer}!{member}"
+        for number, look in enumerate(self._looks):
+            if found := look(name, folder):
+                if number:
+                    self._looks.insert(0, self._looks.pop(number))
+                return found
+        bare, mark, page = name.rpartition("#page=")
+        if mark and page.isdecimal() and (found := self.find(bare)):
+            return found + mark + page
         return None
 
     def there(self) -> bool:
         """Whether any of the folders or archives exists."""
-        return any(one.is_dir() for one in self.folders) or any(one.path.is_file() for one in self.packed)
+        return bool(self._looks)
 
     def shown(self) -> str:
         """The places, for messages."""
-        return ", ".join(
-            str(one) for one in (*self.folders, *(one.path for one in self.packed if one.path.is_file()))
-        )
+        archives = (one.path for one in self._packed if one.path.is_file())
+        return ", ".join(map(str, (*self._folders, *archives)))
 
     def _compressed(self) -> str | None:
-        for packed in self.packed:
+        for packed in self._packed:
             pressed = packed.path.with_name(packed.path.name + ".gz")
             if packed.path.suffix == ".tar" and pressed.is_file() and not packed.path.is_file():
                 return f"{pressed} is compressed: unpack it, or gunzip it into a .tar, which is read in place"
         return None
+
+
+Look: TypeAlias = Callable[[str, bool], str | None]
+"""Takes a name and whether it is a folder's, gives the reference if it is there."""
+
+
+def _in_folder(raw: Raw, top: Path) -> Look:
+    prefix = cache(partial(raw.references.of, top, ""))  # asked for only once something is found
+
+    def look(name: str, folder: bool) -> str | None:
+        path = os.path.join(top, name)
+        if folder:
+            return f"{prefix()}{name.rstrip('/')}/" if os.path.isdir(path) else None
+        return prefix() + name if os.path.isfile(path) else None
+
+    return look
+
+
+def _in_archive(raw: Raw, packed: Packed) -> Look:
+    outer = cache(partial(raw.references.of, packed.path.parent, packed.path.name))
+
+    def look(name: str, folder: bool) -> str | None:
+        archive = _opened(str(packed.path))
+        for prefix in packed.prefixes:
+            member = archives.member_name(prefix + name)
+            if archive.names_in(member) if folder else archive.has(member):
+                return f"{outer()}!{member}/" if folder else f"{outer()}!{member}"
+        return None
+
+    return look
 
 
 @cache
@@ -124,7 +157,7 @@ class Videos:
             for suffix in CLIP_SUFFIXES:
                 if found := self.clips.find(name + suffix):
                     return found
-        places = ", ".join(one.shown() for one in (self.frames, self.clips) if one.folders)
+        places = ", ".join(one.shown() for one in (self.frames, self.clips) if one.shown())
         raise MissingError(f"video {folders[0]}: not in {places}", hint=VIDEOS_HINT)
 
     def there(self) -> bool:

@@ -152,7 +152,7 @@ def _parquet(
                 for values in batch.to_pylist():
                     yield index, values
                     index += 1
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"not a readable Parquet file: {str(error).splitlines()[0]}", place=str(path)
         ) from error

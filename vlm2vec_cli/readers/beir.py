@@ -164,9 +164,7 @@ def _picture(entry: Entry, raw: Raw, kind: Held, key: str, row: RawRow) -> str |
     if kind == "bytes":
         return raw.references.of(row.path.parent, f"{row.path.name}!image[{row.index}]")
     if path := path_in(row.values.get("image")):
-        name, mark, page = path.partition("#page=")
-        places = Places(raw, (row.path.parent, row.path.parent.parent, raw.root))
-        return places.reference("image", name) + mark + page
+        return Places(raw, (row.path.parent, row.path.parent.parent, raw.root)).reference("image", path)
     local = entry.get("local") or {}
     if "image_root" not in local:
         return None

@@ -31,10 +31,16 @@ KINDS = {
 
 def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Row]:
     """The rows of everything that `paths` name, in the order given, folders in natural order."""
+    seen: set[str] = set()
     for typed in entry["paths"]:
         try:
             for path in _expanded(raw.root, typed):
-                yield from _rows(entry, raw, path)
+                for row in _rows(entry, raw, path):
+                    if row["id"] in seen:
+                        raw.left_out("file that was named before")
+                    else:
+                        seen.add(row["id"])
+                        yield row
         except UserError as error:
             raw.reject(error.at(typed))
 

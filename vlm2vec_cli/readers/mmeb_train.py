@@ -4,18 +4,20 @@ Columns `qry`, `qry_image_path`, `pos_text`, `pos_image_path`, `neg_text`, `neg_
 are empty strings or null, older exports lack the negatives, exports with mined negatives hold lists of them.
 Texts are complete, only the picture token is renamed. A row without text and picture on the query's or the
 positive's side is left out, as in the reference. A negative that is a picture without text (VisDial) takes
-the positive's text, which holds the token. WebQA's queries keep a token without a picture.
+the positive's text, which holds the token. WebQA's queries keep a token without a picture. Sets with clips
+have `qry_video_path`, `pos_video_path` too.
 Source: the dataset TIGER-Lab/MMEB-train, and VLM2Vec V2 (TIGER-AI-Lab/VLM2Vec), parser mmeb.
 """
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path, PurePosixPath
+from itertools import islice
+from pathlib import Path
 
 from vlm2vec_cli.catalogue import Entry
 from vlm2vec_cli.errors import DataError, MissingError, UserError
 from vlm2vec_cli.readers import Found, Raw, Side
-from vlm2vec_cli.readers._media import Packed, Places
+from vlm2vec_cli.readers._media import Packed, Places, with_frames
 from vlm2vec_cli.readers._raw import is_there
 from vlm2vec_cli.readers._rows import RawRow, rows, split_files
 from vlm2vec_cli.readers._text import visible
@@ -23,13 +25,17 @@ from vlm2vec_cli.schemas.base import Row
 
 COLUMNS = ("qry", "qry_image_path", "pos_text", "pos_image_path")
 NEGATIVES = ("neg_text", "neg_image_path")
+CLIPS = ("qry_video_path", "pos_video_path")
 OLDER_EXPORT = "train"
+REPOSITORY = "TIGER-Lab/MMEB-train"
+LOOKED_AT = 100
+"""Rows in which `found` looks for the name of a picture."""
 
 
 def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Row]:
     """The pairs of one subset."""
     places: dict[str, Places] = {}
-    for row in rows(split_of(entry, raw), COLUMNS, raw, NEGATIVES):
+    for row in rows(split_of(entry, raw), COLUMNS, raw, (*NEGATIVES, *CLIPS)):
         try:
             pair = _pair(entry, raw, places, row)
         except UserError as error:
@@ -43,7 +49,7 @@ def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Row]:
 
 def found(entry: Entry, raw: Raw) -> Found:
     """What of the dataset is there."""
-    return Found(is_there(partial(split_of, entry, raw)), _has_pictures(entry, raw))
+    return Found(is_there(partial(split_of, entry, raw)), _has_media(entry, raw))
 
 
 def split_of(entry: Entry, raw: Raw) -> list[Path]:
@@ -54,46 +60,41 @@ def split_of(entry: Entry, raw: Raw) -> list[Path]:
         if found := split_files(folder, split):
             return found
     there = sorted({path.name.split("-")[0] for path in folder.glob("*.parquet")})
-    hint = (
-        f"splits there: {', '.join(there)}"
-        if there
-        else f"it is a folder of {entry['hf']['repo']} on the hub"
-    )
+    hint = f"splits there: {', '.join(there)}" if there else f"it is a folder of {REPOSITORY} on the hub"
     raise MissingError(f"{entry['name']}: no split {' or '.join(wanted)} in {folder}", hint=hint)
 
 
 def _pair(entry: Entry, raw: Raw, places: dict[str, Places], row: RawRow) -> Row | None:
     sides = [
-        (row.text("qry"), row.text("qry_image_path")),
-        (row.text("pos_text"), row.text("pos_image_path")),
+        (row.text(side), row.text(f"{name}_image_path"), row.text(f"{name}_video_path"))
+        for side, name in (("qry", "qry"), ("pos_text", "pos"))
     ]
-    if not all(text or path for text, path in sides):
+    if not all(map(any, sides)):
         return None
     texts, paths = row.texts("neg_text"), row.texts("neg_image_path")
     texts, paths = texts or [""] * len(paths), paths or [""] * len(texts)
     if len(texts) != len(paths):
         raise DataError(f"neg_text has {len(texts)} entries, neg_image_path has {len(paths)}")
-    taken = [
-        (text or sides[1][0], path) if path else (text, path) for text, path in zip(texts, paths, strict=True)
-    ]
-    contents = [_content(entry, raw, places, text, path) for text, path in (*sides, *taken) if text or path]
+    shared = sides[1][0]
+    taken = [(text or (shared if path else ""), path, "") for text, path in zip(texts, paths, strict=True)]
+    contents = [_content(entry, raw, places, *side) for side in (*sides, *taken) if any(side)]
     return {
         "id": str(row.number),
         "dataset": entry["name"],
-        "query": contents[0],
-        "positive": contents[1],
+        "query": with_frames(contents[0], entry, raw),
+        "positive": with_frames(contents[1], entry, raw),
         "negatives": contents[2:],
     }
 
 
-def _content(entry: Entry, raw: Raw, places: dict[str, Places], text: str, path: str) -> Row:
+def _content(entry: Entry, raw: Raw, places: dict[str, Places], text: str, picture: str, clip: str) -> Row:
     content: Row = {"text": visible(text)} if text else {}
-    if path:
-        parts = PurePosixPath(path).parts
-        subset = parts[1] if len(parts) > 2 else entry["name"]
-        if subset not in places:
-            places[subset] = _places(entry, raw, subset)
-        content["image"] = places[subset].reference("image", path)
+    for kind, path in (("image", picture), ("video", clip)):
+        if path:
+            subset = _subset(entry, path)
+            if subset not in places:
+                places[subset] = _places(entry, raw, subset)
+            content[kind] = places[subset].reference(kind, path)
     return content
 
 
@@ -101,11 +102,22 @@ def _places(entry: Entry, raw: Raw, subset: str) -> Places:
     """Where `images/SUBSET/...` lies: unpacked, or in the archive of that or of the entry's subset."""
     archives = [raw.root / "images_zip" / one for one in dict.fromkeys((subset, entry["name"]))]
     packed = [Packed(one.with_name(one.name + end), ("",)) for one in archives for end in (".zip", ".tar")]
-    hint = f"they are images_zip/{subset}.zip of {entry['hf']['repo']} on the hub"
+    hint = f"they are images_zip/{subset}.zip of {REPOSITORY} on the hub"
     return Places(raw, (raw.root, raw.root / "image"), packed, hint)
 
 
-def _has_pictures(entry: Entry, raw: Raw) -> bool:
-    folders = (top / "images" / entry["name"] for top in (raw.root, raw.root / "image"))
-    archives = (raw.root / "images_zip" / f"{entry['name']}{end}" for end in (".zip", ".tar"))
-    return any(one.is_dir() for one in folders) or any(one.is_file() for one in archives)
+def _has_media(entry: Entry, raw: Raw) -> bool:
+    """Whether the first picture or clip named in the rows is there, or its archive; True for none."""
+    if not is_there(partial(split_of, entry, raw)):
+        return False
+    first = islice(rows(split_of(entry, raw), (), raw, (COLUMNS[1], COLUMNS[3], *CLIPS)), LOOKED_AT)
+    path = next((path for row in first for path in row.values.values() if path), "")
+    archives = (raw.root / "images_zip" / f"{_subset(entry, path)}{end}" for end in (".zip", ".tar"))
+    files = (top / path.partition("#page=")[0] for top in (raw.root, raw.root / "image"))
+    return not path or any(one.is_file() for one in (*archives, *files))
+
+
+def _subset(entry: Entry, path: str) -> str:
+    """The subset whose pictures `images/SUBSET/...` belongs to."""
+    parts = path.split("/")
+    return parts[1] if len(parts) > 2 else str(entry["name"])

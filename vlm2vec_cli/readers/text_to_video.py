@@ -1,6 +1,7 @@
 """Text-to-video retrieval: MSR-VTT, MSVD, DiDeMo, YouCook2, VATEX. A row is a caption and its video.
 
-Every row's video is a candidate, named by the id that its frame folder has; the query is a text alone.
+Every row's video is a candidate, named by the id that its frame folder has; the query is a text alone. Videos
+that nothing asks for may stand in a split `corpus` beside the rows.
 Source: VLM2Vec V2 (TIGER-AI-Lab/VLM2Vec, src/data/eval_dataset),
 parsers msrvtt, msvd, didemo, youcook2, vatex.
 """
@@ -15,7 +16,7 @@ from vlm2vec_cli.readers import Found, Raw, Side
 from vlm2vec_cli.readers._items import Offer, candidates, queries, query
 from vlm2vec_cli.readers._media import Videos, video_places
 from vlm2vec_cli.readers._raw import is_there
-from vlm2vec_cli.readers._rows import RawRow, annotations, rows
+from vlm2vec_cli.readers._rows import RawRow, annotations, rows, split_files
 from vlm2vec_cli.readers._text import VIDEO, joined
 from vlm2vec_cli.schemas.base import Row
 
@@ -35,6 +36,11 @@ def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Row]:
     files = annotations(entry, raw)
     if side == "query":
         return queries(raw, rows(files, (name, caption), raw), partial(_query, entry, raw))
+    files += [
+        more
+        for folder in dict.fromkeys(one.parent for one in files)
+        for more in split_files(folder, "corpus")
+    ]
     source = rows(files, (name,), raw, () if file == name else (file,))
     return candidates(entry, raw, source, partial(_offers, entry, raw, video_places(entry, raw)))
 

@@ -8,6 +8,7 @@ Source: VLM2Vec V2 (TIGER-AI-Lab/VLM2Vec, src/data/eval_dataset), parsers video_
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain
+from pathlib import PurePosixPath
 
 from vlm2vec_cli import catalogue
 from vlm2vec_cli.catalogue import Entry
@@ -42,7 +43,10 @@ def found(entry: Entry, raw: Raw) -> Found:
 def _query(entry: Entry, raw: Raw, videos: Videos, row: RawRow) -> Row:
     instruction = entry["instruction"]["query"] if raw.instructions else ""
     name, label = row.identifier("video_id"), row.identifier("pos_text")
-    content: Row = {"text": joined(instruction, token=VIDEO), "video": videos.reference([name])}
+    content: Row = {
+        "text": joined(instruction, token=VIDEO),
+        "video": videos.reference([name, PurePosixPath(name).stem]),
+    }
     pool = row.texts("neg_text") if entry["parser"] == "ssv2" else None
     if pool is not None and label not in pool:
         raise DataError(f"neg_text: the row's pool lacks its pos_text {label!r}")

@@ -164,6 +164,35 @@ def test_what_is_there_is_found_by_name(mini: Any) -> None:
     from vlm2vec_cli.readers import Found, mmeb_train
 
     assert mmeb_train.found(SUBSETS["CIRR"], mini.raw()) == Found(annotations=False, media=False)
-    mini.parquet("CIRR/original-00000-of-00001.parquet", [EMPTY])
-    mini.file("images_zip/CIRR.zip")
+    row = {**EMPTY, "pos_image_path": "images/Shared/Train/a.jpg"}
+    mini.parquet("CIRR/original-00000-of-00001.parquet", [EMPTY, row])
+    assert mmeb_train.found(SUBSETS["CIRR"], mini.raw()) == Found(annotations=True, media=False)
+    mini.file("images_zip/Shared.zip")
     assert mmeb_train.found(SUBSETS["CIRR"], mini.raw()) == Found(annotations=True, media=True)
+
+
+def test_clips_and_pages_of_pdfs(mini: Any) -> None:
+    row = {
+        **EMPTY,
+        "qry": "Find the clip: cat\n",
+        "pos_text": "<video> Describe this clip.",
+        "pos_video_path": "videos/cat.mp4",
+    }
+    page = {
+        **EMPTY,
+        "qry": "Find it",
+        "pos_text": "<|image_1|> Page.",
+        "pos_image_path": "pages/a.pdf#page=7",
+    }
+    mini.parquet("mine/original-00000-of-00001.parquet", [row, {**page, "pos_video_path": ""}])
+    for name in ("videos/cat.mp4", "pages/a.pdf"):
+        mini.file(name)
+    entry = {"name": "mine", "parser": "mmeb_train", "hf": {"split": "original"}}
+    clip, paged = mini.read(entry, "pair", num_frames=4)
+    assert clip["positive"] == {
+        "text": "<video> Describe this clip.",
+        "video": "videos/cat.mp4",
+        "num_frames": 4,
+    }
+    assert paged["positive"] == {"text": "<image> Page.", "image": "pages/a.pdf#page=7"}
+    assert mini.rejected == []

@@ -97,3 +97,14 @@ def test_a_missing_video_is_rejected_with_its_row(mini: Any) -> None:
     path = mini.parquet("annotations/MSR-VTT/test-00000-of-00001.parquet", [RAW["MSR-VTT"][0]])
     assert mini.read(TASKS["MSR-VTT"], "candidate") == []
     assert mini.rejected[0].startswith(f"{path} row 1: video video7: not in {mini.root}/video-tasks/frames")
+
+
+def test_videos_that_nothing_asks_for_are_candidates_too(mini: Any) -> None:
+    row = RAW["MSR-VTT"][0]
+    mini.parquet("annotations/MSR-VTT/test-00000-of-00001.parquet", [row])
+    more = [{"video_id": name, "video": f"{name}.mp4"} for name in ("video8", "video7")]
+    mini.parquet("annotations/MSR-VTT/corpus-00000-of-00001.parquet", more)
+    for name in ("video7", "video8"):
+        mini.file(f"video-tasks/videos/video_ret/MSR-VTT/{name}.mp4")
+    assert [query["id"] for query in mini.read(TASKS["MSR-VTT"], "query")] == ["1"]
+    assert [row["id"] for row in mini.read(TASKS["MSR-VTT"], "candidate")] == ["video7", "video8"]
