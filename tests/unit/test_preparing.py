@@ -104,3 +104,22 @@ def test_the_quickstart_trains_on_request(shipped: Path, tmp_path: Path) -> None
     assert [row["name"] for row in todo.listing()] == ["things"]
     with pytest.raises(UsageError, match="quickstart has test and train"):
         plan(Request("quickstart", split="dev"))
+
+
+@pytest.mark.parametrize("split", ["test", "train"])
+def test_what_ships_with_the_package_can_be_opened_from_anywhere(split: str, tmp_path: Path) -> None:
+    from vlm2vec_cli.media import MediaPolicy, MediaReader
+
+    media, opened = MediaReader(MediaPolicy()), set()
+    for row in plan(Request("quickstart", split=split, limit=1)).rows(tmp_path, never):
+        for side in (row, row.get("query", {}), row.get("positive", {})):
+            for name in ("image", "video"):
+                key = (row["dataset"], row.get("role"), name)
+                if name in side and key not in opened:
+                    opened.add(key)
+                    assert side[name].startswith("quickstart:")
+                    if name == "image":
+                        assert media.image(side[name], tmp_path).mode == "RGB"
+                    else:
+                        assert len(media.frames(side[name], tmp_path, num_frames=2)) == 2
+    assert len({dataset for dataset, _, _ in opened}) == 12
