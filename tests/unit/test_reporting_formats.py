@@ -180,7 +180,7 @@ def test_junit_without_a_gate_is_a_passed_case_a_score() -> None:
 def test_the_tables_of_the_page_hold_the_numbers() -> None:
     page = Page(render(small(), "html"))
     rows = [[cell.strip() for cell in row] for row in page.rows]
-    assert ["cats", "image / retrieval", "hit@1", "100", "12.3", "50.0", "+37.7"] in rows
+    assert ["cats", "12.3", "50.0", "+37.7", "hit@1", "100", "image / retrieval"] in rows
     assert ["Image", "2/2", "16.2", "74.4", "+58.2"] in rows
     assert ["pages", "100.0", "50.0"] in rows
     values = [attrs["data-value"] for tag, attrs in page.elements if tag == "td" and "data-value" in attrs]

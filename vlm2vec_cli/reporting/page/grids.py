@@ -78,18 +78,19 @@ def tasks(report: Report, series: list[Series]) -> Html:
             element(
                 "tr",
                 element("th", task.name, scope="row"),
-                element("td", _place(report, task), class_="text"),
-                element("td", task.metric, class_="text"),
-                element("td", tables.queries(report, task)),
                 *cells,
                 *differences,
+                element("td", task.metric, class_="text"),
+                element("td", tables.queries(report, task)),
+                element("td", _place(report, task), class_="text"),
             )
         )
     heads = [
         _th("Task", sort="text"),
-        _th("Group", sort="text"),
+        *_column_heads(report, series, sort=True),
         _th("Metric", sort="text"),
         _th("Queries", sort="number"),
+        _th("Group", sort="text"),
     ]
     search = element(
         "p",
@@ -107,7 +108,7 @@ def tasks(report: Report, series: list[Series]) -> Html:
         element("h2", "All numbers"),
         element("p", f"Select a head to sort.{f' {tables.MARKED}.' if marked else ''}", class_="hint"),
         search if len(report.tasks) > WHEN_FILTERED else None,
-        _table("All numbers", [*heads, *_column_heads(report, series, sort=True)], body, id="numbers-table"),
+        _table("All numbers", heads, body, id="numbers-table"),
         id="numbers",
     )
 
