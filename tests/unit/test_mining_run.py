@@ -1,0 +1,286 @@
+"""A whole run against a miner told in loops, over random streams and option combinations."""
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vlm2vec_cli.media import MediaReader
+from vlm2vec_cli.mining import choose
+from vlm2vec_cli.mining.run import Run, loading
+from vlm2vec_cli.mining.settings import Settings
+from vlm2vec_cli.streams import Session
+
+Row = dict[str, Any]
+Mined = list[tuple[str, float, int]]  # text, score, rank
+NUM_TEXTS = 12
+
+
+def vector_of(role: str, text: str) -> list[float]:
+    """One of a few directions, so that scores are often equal."""
+    random = np.random.default_rng([ord(one) for one in role[0] + "".join(text.split())])
+    return [float(one) for one in random.integers(-2, 3, 3) + np.array([0.5, 0, 0])]
+
+
+def run(pairs: list[Row], options: Row, files: dict[str, list[Row]] | None = None) -> tuple[list[Row], Row]:
+    """The written rows and the summary."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, rows in {"pairs.jsonl": pairs, **(files or {})}.items():
+            (folder / file).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        for field in ("vectors", "corpus"):
+            if options.get(field):
+                options = {**options, field: str(folder / options[field])}
+        with Session([str(folder / "pairs.jsonl")], str(folder / "out.jsonl"), quiet=True) as session:
+            summary = Run(session, Settings(**options), MediaReader(), loading()).mine()
+        return [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()], summary.facts
+
+
+def vectors_for(pairs: list[Row], corpus: Iterable[Row] = ()) -> list[Row]:
+    sides = [("query", pair["query"]["text"]) for pair in pairs]
+    sides += [("candidate", pair["positive"]["text"]) for pair in pairs]
+    sides += [("candidate", row["text"]) for row in corpus]
+    return [
+        {"role": role, "text": text, "embedding": vector_of(role, text)}
+        for role, text in dict.fromkeys(sides)
+    ]
+
+
+def naive(pairs: list[Row], options: Row, corpus: list[Row] | None = None) -> list[Mined]:
+    """What each pair gets, in plain loops."""
+    asked = Settings(**options)
+    if corpus is None:
+        offers = [{**pair, "text": pair["positive"]["text"]} for pair in pairs]
+    else:
+        offers = corpus
+    mined = []
+    for pair in pairs:
+        pool = [one for one in pairs if asked.across_datasets or one["dataset"] == pair["dataset"]]
+        twins = [one for one in pairs if one["query"] == pair["query"]]
+        answers = {same(one["positive"]["text"]) for one in twins}
+        positive = min(score_of(one, one["positive"]["text"]) for one in twins if one in pool)
+        most = max(Counter(one["query"]["text"] for one in pool).values())
+        range_max = asked.resolved_range_max(most)
+        others = masked(pair, pairs, corpus or [], asked.replace) - answers
+        texts = targets(pair, offers, asked.across_datasets, corpus is not None)
+        near = sorted((-score_of(pair, text), place, text) for place, text in enumerate(texts))
+        near = [one for one in near if same(one[2]) not in others][: range_max + most]
+        near = [one for one in near if same(one[2]) not in answers]
+        ranked = [(text, -minus, rank) for rank, (minus, _, text) in enumerate(near, start=1)]
+        kept = [one for one in ranked if passes(one[1], positive, asked)][asked.range_min : range_max]
+        mined.append(kept[: asked.num_negatives] if asked.sampling == "top" else kept)
+    return mined
+
+
+def same(text: str) -> str:
+    return " ".join(text.split())
+
+
+def targets(pair: Row, offers: list[Row], across: bool, is_corpus: bool) -> list[str]:
+    """Distinct texts in the order of their ids; those of the pair's own dataset count first."""
+    own = [one for one in offers if across or one["dataset"] == pair["dataset"]]
+    if is_corpus and not across:
+        own += [one for one in offers if one["dataset"] == "default"]
+    distinct: dict[str, Row] = {}
+    for one in own:
+        distinct.setdefault(same(one["text"]), one)
+    return [one["text"] for one in sorted(distinct.values(), key=lambda one: (one["dataset"], one["id"]))]
+
+
+def masked(pair: Row, pairs: list[Row], corpus: list[Row], replace: bool) -> set[str]:
+    """Texts that share an id or the key with the pair, or that it has as negatives."""
+    found = set()
+    ids = set(pair.get("positive_ids", []))
+    for other in pairs:
+        if other["dataset"] == pair["dataset"] and (
+            ids & set(other.get("positive_ids", [])) or ("key" in pair and other.get("key") == pair["key"])
+        ):
+            found.add(same(other["positive"]["text"]))
+    found |= {
+        same(one["text"])
+        for one in corpus
+        if one["id"] in ids and one["dataset"] in (pair["dataset"], "default")
+    }
+    return found if replace else found | {same(one["text"]) for one in pair.get("negatives", [])}
+
+
+def passes(score: np.float32, positive: np.float32, asked: Settings) -> bool:
+    if asked.absolute_margin is not None and score + np.float32(asked.absolute_margin) > positive:
+        return False
+    share = asked.relative_margin
+    if share is not None and score > positive - abs(positive) * np.float32(share):
+        return False
+    if asked.max_score is not None and score > np.float32(asked.max_score):
+        return False
+    return asked.min_score is None or score >= np.float32(asked.min_score)
+
+
+def score_of(pair: Row, text: str) -> np.float32:
+    return cosine(pair["query"]["text"], text)
+
+
+@cache
+def cosine(query: str, target: str) -> np.float32:
+    left, right = (
+        np.array(vector_of(role, text)) for role, text in (("query", query), ("candidate", target))
+    )
+    unit = [(one / np.sqrt((one * one).sum())).astype(np.float32).astype(np.float64) for one in (left, right)]
+    return np.float32((unit[0] * unit[1]).sum())
+
+
+TEXTS = st.integers(0, NUM_TEXTS).map(lambda n: f"t {n}") | st.integers(0, 3).map(lambda n: f" t  {n}")
+PAIRS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "query": st.integers(0, 8).map(lambda n: {"text": f"q {n}"}),
+            "positive": TEXTS.map(lambda text: {"text": text}),
+            "dataset": st.sampled_from(["A", "B"]),
+        },
+        optional={
+            "negatives": st.lists(TEXTS.map(lambda text: {"text": text}), max_size=2),
+            "positive_ids": st.lists(st.sampled_from(["x", "y", "z"]), max_size=2),
+            "key": st.sampled_from(["k", "l"]),
+        },
+    ),
+    min_size=1,
+    max_size=14,
+).map(lambda pairs: [{"id": f"p{n}", **pair} for n, pair in enumerate(pairs)])
+LIMIT = st.none() | st.sampled_from([-0.3, 0.0, 0.3, 0.6, 0.9])
+OPTIONS = st.fixed_dictionaries(
+    {
+        "vectors": st.just("vectors.jsonl"),
+        "num_negatives": st.integers(1, 4),
+        "range_min": st.integers(0, 2),
+        "range_max": st.none() | st.integers(6, 9),
+        "max_score": LIMIT,
+        "min_score": st.none() | st.sampled_from([-0.9, -0.3]),
+        "absolute_margin": LIMIT,
+        "relative_margin": st.none() | st.sampled_from([0.0, 0.05, 0.5]),
+        "across_datasets": st.booleans(),
+        "replace": st.booleans(),
+        "sampling": st.sampled_from(["top", "top", "random"]),
+    }
+)
+
+
+def mined_of(rows: list[Row], pairs: list[Row], replace: bool) -> list[Mined]:
+    found = []
+    for row, pair in zip(rows, pairs, strict=True):
+        given = [] if replace else pair.get("negatives", [])
+        assert row["negatives"][: len(given)] == given
+        assert {**row, "negatives": 0} == {"schema": "vlm2vec/pair@1", **pair, "negatives": 0}
+        mined = row["negatives"][len(given) :]
+        assert all(one["source"] == "dense" for one in mined)
+        found.append([(one["text"], one["score"], one["rank"]) for one in mined])
+    return found
+
+
+def rounded(mined: list[Mined]) -> list[Mined]:
+    return [[(text, round(float(score), 6) + 0.0, rank) for text, score, rank in one] for one in mined]
+
+
+@settings(max_examples=150)
+@given(PAIRS, OPTIONS)
+def test_dense_mining_is_brute_force(pairs: list[Row], options: Row) -> None:
+    if options["max_score"] is not None and options["max_score"] < (options["min_score"] or -1):
+        options = {**options, "min_score": None}
+    rows, facts = run(pairs, options, {"vectors.jsonl": vectors_for(pairs)})
+    found, expected = mined_of(rows, pairs, options["replace"]), rounded(naive(pairs, options))
+    if options["sampling"] == "top":
+        assert found == expected
+    else:
+        for own, allowed in zip(found, expected, strict=True):
+            assert len(own) == min(len(allowed), options["num_negatives"])
+            assert [one for one in allowed if one in own] == own
+    assert facts["mined"] == sum(map(len, found))
+    assert facts["short"] == sum(len(own) < options["num_negatives"] for own in found)
+
+
+def test_known_answers_in_front_do_not_shorten_what_is_found() -> None:
+    pairs = [
+        {"id": f"{n:02}", "dataset": "A", "query": {"text": f"q {n}"}, "positive": {"text": f"t {n}"}}
+        for n in range(40)
+    ]
+    options = {"vectors": "vectors.jsonl", "num_negatives": 3}
+    near = [text for text, _, _ in naive(pairs, {**options, "num_negatives": 30})[0]]
+    same_key = {*near[:20], "t 0"}
+    keyed = [{**pair, "key": "k"} if pair["positive"]["text"] in same_key else pair for pair in pairs]
+    rows, facts = run(keyed, options, {"vectors.jsonl": vectors_for(pairs)})
+    assert [one["text"] for one in rows[0]["negatives"]] == near[20:23]
+    assert facts["short"] == 0
+
+
+@settings(max_examples=60)
+@given(PAIRS, OPTIONS, st.lists(TEXTS, min_size=1, max_size=10), st.sampled_from(["A", "default"]))
+def test_a_corpus_takes_the_place_of_the_positives(
+    pairs: list[Row], options: Row, texts: list[str], dataset: str
+) -> None:
+    options = {**options, "sampling": "top", "min_score": None, "corpus": "corpus.jsonl"}
+    corpus = [{"id": name, "text": text} for name, text in zip("xyzuvwrstopq", texts, strict=False)]
+    corpus = [{**row, "dataset": dataset} for row in corpus]
+    files = {"vectors.jsonl": vectors_for(pairs, corpus), "corpus.jsonl": corpus}
+    rows, _ = run(pairs, options, files)
+    assert mined_of(rows, pairs, options["replace"]) == rounded(naive(pairs, options, corpus))
+
+
+@given(PAIRS, OPTIONS)
+def test_small_blocks_change_nothing(pairs: list[Row], options: Row) -> None:
+    options = {**options, "min_score": None}
+    files = {"vectors.jsonl": vectors_for(pairs)}
+    whole = run(pairs, options, files)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choose, "query_rows", lambda k: 2)
+        assert run(pairs, options, files) == whole
+
+
+@given(PAIRS, st.integers(1, 6), st.integers(0, 5))
+def test_random_mining_takes_whatever_is_not_known(pairs: list[Row], num_negatives: int, seed: int) -> None:
+    options = {"method": "random", "num_negatives": num_negatives, "seed": seed}
+    rows, _ = run(pairs, options)
+    everything = naive(pairs, {"vectors": "x", "num_negatives": 99})
+    for row, pair, allowed in zip(rows, pairs, everything, strict=True):
+        drawn = [one["text"] for one in row["negatives"][len(pair.get("negatives", [])) :]]
+        assert set(drawn) <= {text for text, _, _ in allowed}
+        assert len(drawn) == len(set(drawn)) == min(num_negatives, len(allowed))
+    assert run(pairs, options)[0] == rows
+
+
+def test_what_is_drawn_depends_on_seed_and_pair_and_not_on_the_order_of_the_stream() -> None:
+    pairs = [
+        {"id": str(n), "dataset": "A", "query": {"text": f"q {n}"}, "positive": {"text": f"t {n}"}}
+        for n in range(30)
+    ]
+    drawn = [
+        run(order, {"method": "random", "seed": seed})[0]
+        for order, seed in ((pairs, 1), (pairs[::-1], 1), (pairs, 2))
+    ]
+    assert drawn[0] == drawn[1][::-1]
+    assert drawn[0] != drawn[2]
+    assert len({one["text"] for row in drawn[0] for one in row["negatives"]}) > 20
+
+
+@given(PAIRS, OPTIONS)
+def test_filling_adds_only_what_no_maximum_or_margin_refuses(pairs: list[Row], options: Row) -> None:
+    options = {**options, "sampling": "top", "min_score": None}
+    files = {"vectors.jsonl": vectors_for(pairs)}
+    kept, _ = run(pairs, options, files)
+    filled, facts = run(pairs, {**options, "on_short": "fill-random"}, files)
+    wide = {**options, "num_negatives": 99, "range_max": None}
+    for before, after, allowed in zip(kept, filled, naive(pairs, wide), strict=True):
+        count = len(before["negatives"])
+        assert after["negatives"][:count] == before["negatives"]
+        added = after["negatives"][count:]
+        assert {one["source"] for one in added} <= {"random"}
+        assert {one["text"] for one in added} <= {text for text, _, _ in allowed}
+        assert all("score" in one and "rank" not in one for one in added)
+    dropped, _ = run(pairs, {**options, "on_short": "drop"}, files)
+    assert facts["random"] == sum(one.get("source") == "random" for row in filled for one in row["negatives"])
+    assert all(row in kept for row in dropped)
