@@ -179,7 +179,7 @@ def _column_heads(report: Report, series: list[Series], *, sort: bool = False) -
     kind = "number" if sort else None
     heads = [_th(one.label(), sort=kind) for one in series]
     for comparison in report.comparisons:
-        text = "Difference"
+        text = "Diff."
         if len(report.comparisons) > 1:
             text = f"{series[comparison.column].name} \u2212 {series[comparison.reference].name}"
         heads.append(_th(text, sort=kind, class_="wide" if len(report.comparisons) > 1 else None))
