@@ -2,4 +2,5 @@
 
 from vlm2vec_cli.app import run
 
-run()
+if __name__ == "__main__":  # not in processes that multiprocessing spawns
+    run()

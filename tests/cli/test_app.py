@@ -86,9 +86,9 @@ def test_a_bug_of_ours_is_70_with_a_traceback(rows: Runner) -> None:
 
 
 def test_help_into_a_closed_pipe_is_quiet(vlm2vec: Runner) -> None:
-    run = vlm2vec.start("--help", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert run.stdout is not None
-    assert run.stderr is not None
-    run.stdout.close()
-    assert (run.wait(60), run.stderr.read()) == (0, b"")
-    run.stderr.close()
+    with vlm2vec.start("--help", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        run.stdout.close()
+        assert (run.wait(60), run.stderr.read()) == (0, b"")
+        run.stderr.close()

@@ -174,7 +174,7 @@ def test_unknown_fields_are_typed_columns(tmp_path: Path) -> None:
 
 def test_what_is_equal_for_all_vectors_is_file_metadata(tmp_path: Path) -> None:
     rows = [{"id": str(n), "embedding": np.full(3, n, dtype=np.float32)} for n in range(3)]
-    run = {"model": "m", "fingerprint": "f", "revision": "r"}
+    run = {"model": "m", "fingerprint": "f", "revision": "r", "precision": None}
     for name in FORMS:
         write_file(str(tmp_path / name), rows, VECTOR, run)
         assert [{key: row.get(key) for key in run} for row in read(tmp_path / name, VECTOR)] == [run] * 3

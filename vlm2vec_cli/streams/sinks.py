@@ -136,7 +136,7 @@ def _compressor(name: str, raw: BinaryIO) -> Iterator[BinaryIO]:
 
 
 class JsonlWriter:
-    """A row a line, the tag first; rows reach the reader within half a second, when another follows."""
+    """A row a line, the tag first. A terminal gets rows at once, a pipe the first and then twice a second."""
 
     def __init__(self, stream: BinaryIO, kind: Kind, metadata: Mapping[str, Any]) -> None:
         import orjson
@@ -146,8 +146,9 @@ class JsonlWriter:
         self._of_run = {name: metadata[name] for name in kind.file_fields if name in metadata}
         self._dumps = orjson.dumps
         self._options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
-        self._flushed = time.monotonic()
+        self._flushed = float("-inf")
         self._flushes = isinstance(stream, io.BufferedWriter)  # else bytes would depend on the clock
+        self._pause = 0.0 if self._flushes and stream.isatty() else FLUSH_SECONDS
 
     def write(self, row: Row) -> None:
         """Writes one row; DataError for values that JSON cannot hold."""
@@ -160,7 +161,7 @@ class JsonlWriter:
         except TypeError as error:
             raise _not_json(row, error) from error
         self._stream.write(line)
-        if self._flushes and time.monotonic() - self._flushed > FLUSH_SECONDS:
+        if self._flushes and time.monotonic() - self._flushed >= self._pause:
             self._stream.flush()
             self._flushed = time.monotonic()
 
@@ -188,14 +189,15 @@ def write_rows(
 ) -> int:
     """Writes all rows to stdout or a file, returns their number; when `rows` raises, keeps the finished."""
     number = 0
+    facts = {name: value for name, value in (metadata or {}).items() if value is not None}
     with sink(path, worth=lambda: number > 0) as stream:
         writer: JsonlWriter | ParquetWriter
         if form == "parquet":
             from vlm2vec_cli.streams import parquet
 
-            writer = parquet.ParquetWriter(stream, kind, metadata or {})
+            writer = parquet.ParquetWriter(stream, kind, facts)
         else:
-            writer = JsonlWriter(stream, kind, metadata or {})
+            writer = JsonlWriter(stream, kind, facts)
         try:
             for row in rows:
                 try:
