@@ -3,13 +3,14 @@
 import json
 
 from vlm2vec_cli.schemas.base import Kind
+from vlm2vec_cli.schemas.event import EVENT
 from vlm2vec_cli.schemas.item import ITEM
 from vlm2vec_cli.schemas.pair import PAIR
 from vlm2vec_cli.schemas.ranking import RANKING
 from vlm2vec_cli.schemas.score import SCORE
 from vlm2vec_cli.schemas.vector import VECTOR
 
-KINDS = (ITEM, PAIR, VECTOR, RANKING, SCORE)
+KINDS = (ITEM, PAIR, EVENT, VECTOR, RANKING, SCORE)
 
 
 def document(kind: Kind) -> str:

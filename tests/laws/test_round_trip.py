@@ -80,6 +80,10 @@ KNOWN: Mapping[str, st.SearchStrategy[dict[str, Any]]] = {
             optional={"scores": st.lists(floats, min_size=len(candidates), max_size=len(candidates))},
         )
     ),
+    "event": st.fixed_dictionaries(
+        {"event": st.sampled_from(["start", "step", "end"])},
+        optional={"step": st.integers(0, 1 << 40), "loss": floats, "learning_rate": floats},
+    ),
     "score": st.fixed_dictionaries(
         {"dataset": ids, "main_metric": texts, "main_score": unit},
         optional={
