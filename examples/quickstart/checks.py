@@ -86,7 +86,9 @@ def check(split: Split, parts: Mapping[str, str]) -> None:
         assert things <= split.asked_by_name | split.asked_by_tags, name
         assert not things & {thing for pair in tasks[name].train for thing in shown(pair, shows)}, name
         shown_pictures = {q["image"] for q in tasks[name].test}
-        assert not shown_pictures & {pair[s].get("image") for t in tasks.values() for pair in t.train for s in pair}
+        assert not shown_pictures & {
+            pair[s].get("image") for t in tasks.values() for pair in t.train for s in pair
+        }
     assert {answer(q) for q in tasks["name_new_style"].test} == split.asked_by_name
     assert {answer(q) for q in tasks["tags_to_seen"].test} <= split.asked_by_tags
 

@@ -4,7 +4,8 @@ The source tasks are split each for itself. Trained together they leak: the name
 is a training target of another. So one rule holds over all of them. `T` is the set of the 192 things that
 `t2i` asks for in the source, `V` the things of the clip tests, `G` the things named in the grounding test.
 
-* held out `N` = V, and as many things of T outside G, in the order of the SHA-256 of their id, as give 84 of T;
+* held out `N` = V, and as many things of T outside G, in the order of the SHA-256 of their id, as give 84 of
+T;
 * seen `S` = T without N (108 things), cut in two: `asked_by_name` (54 things, none with a clip), whose second
   drawing style is in no training pair, and `asked_by_tags` (54), whose picture is learned by its name.
 
