@@ -7,7 +7,7 @@ counts as text: blank distractors are encoded as they are.
 from typing import Any, TypedDict
 
 from vlm2vec_cli.errors import DataError
-from vlm2vec_cli.schemas import field_types
+from vlm2vec_cli.schemas import checks
 from vlm2vec_cli.schemas.base import Field
 
 FIELDS = (
@@ -31,6 +31,6 @@ class Content(TypedDict, total=False):
 def check_content(row: dict[str, Any], where: str = "") -> None:
     """Checks and normalises the content fields of `row` in place; DataError, its fact behind `where`."""
     try:
-        field_types.check_content(row)
+        checks.check_content(row)
     except DataError as error:
         raise DataError(f"{where}: {error.fact}" if where else error.fact, hint=error.hint) from None
