@@ -40,7 +40,7 @@ def main(
     --method labels takes the nearest of the dataset's labels, then random others, up to --num-negatives.
 
     All pairs are read before any is written. On disk, in the temporary folder: rows, and 4 x dimensions bytes
-    a vector. Memory: 1 kB a pair, 0.5 kB a target, and 150 MB + 16,384 x dimensions bytes for a block.
+    a vector. Memory: 1 kB a pair, 0.5 kB a target, and 250 MB + 32,768 x dimensions bytes for a block.
 
     Examples:
       vlm2vec mine-negatives pairs.jsonl -m quickstart --relative-margin 0.05 -o mined.jsonl

@@ -1,11 +1,8 @@
 """A whole run against a miner told in loops, over random streams and option combinations."""
 
-import json
-import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlm2vec_cli.media import MediaReader
+from mining_run import run
 from vlm2vec_cli.mining import choose
-from vlm2vec_cli.mining.run import Run, loading
 from vlm2vec_cli.mining.settings import Settings
-from vlm2vec_cli.streams import Session
 
 Row = dict[str, Any]
 Mined = list[tuple[str, float, int]]  # text, score, rank
@@ -28,20 +23,6 @@ def vector_of(role: str, text: str) -> list[float]:
     """One of a few directions, so that scores are often equal."""
     random = np.random.default_rng([ord(one) for one in role[0] + "".join(text.split())])
     return [float(one) for one in random.integers(-2, 3, 3) + np.array([0.5, 0, 0])]
-
-
-def run(pairs: list[Row], options: Row, files: dict[str, list[Row]] | None = None) -> tuple[list[Row], Row]:
-    """The written rows and the summary."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for file, rows in {"pairs.jsonl": pairs, **(files or {})}.items():
-            (folder / file).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        for field in ("vectors", "corpus"):
-            if options.get(field):
-                options = {**options, field: str(folder / options[field])}
-        with Session([str(folder / "pairs.jsonl")], str(folder / "out.jsonl"), quiet=True) as session:
-            summary = Run(session, Settings(**options), MediaReader(), loading()).mine()
-        return [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()], summary.facts
 
 
 def vectors_for(pairs: list[Row], corpus: Iterable[Row] = ()) -> list[Row]:
@@ -216,6 +197,19 @@ def test_known_answers_in_front_do_not_shorten_what_is_found() -> None:
     rows, facts = run(keyed, options, {"vectors.jsonl": vectors_for(pairs)})
     assert [one["text"] for one in rows[0]["negatives"]] == near[20:23]
     assert facts["short"] == 0
+
+
+def test_filling_measures_what_it_draws_from_beyond_the_window() -> None:
+    pairs = [
+        {"id": f"{n:02}", "dataset": "A", "query": {"text": f"q {n}"}, "positive": {"text": f"t {n}"}}
+        for n in range(40)
+    ]
+    options = {"vectors": "vectors.jsonl", "num_negatives": 5, "range_max": 5, "max_score": 0.0}
+    files = {"vectors.jsonl": vectors_for(pairs)}
+    rows, facts = run(pairs, {**options, "on_short": "fill-random"}, files)
+    assert facts["random"] > 100
+    assert facts["short"] == 0
+    assert all(one["score"] <= 0 for row in rows for one in row["negatives"])
 
 
 @settings(max_examples=60)
