@@ -17,7 +17,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(P
 
 export HF_HUB_OFFLINE := 1
 
-.PHONY: test slow quickstart lint format schemas venv clean
+.PHONY: test slow quickstart lint format schemas readme venv clean
 
 test: $(STAMP)
 	$(VENV)/bin/python -m pytest $(ARGS)
@@ -40,6 +40,9 @@ format: $(STAMP)
 
 schemas: $(STAMP)
 	$(VENV)/bin/python -m vlm2vec_cli.schemas
+
+readme: $(STAMP)
+	$(VENV)/bin/python tests/support/readme.py
 
 venv: $(STAMP)
 

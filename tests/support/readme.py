@@ -11,9 +11,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 HELP = re.compile(r"(<!-- help ([a-z-]+) -->\n).*?(<!-- /help \2 -->\n)", re.DOTALL)
-FENCE = re.compile(r"(?P<mark><!-- run -->\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
-ENDS = {"|", "||", "&&", ";", "&", "(", ")", "\n"}
-TAKES_A_FILE = {">", ">>", "<", "2>"}
+FENCE = re.compile(
+    r"(?P<mark><!-- run -->\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE
+)
+MARKS = "();<>|&\n"
 
 
 @dataclass(frozen=True)
@@ -61,19 +62,18 @@ def current(text: str) -> str:
 def commands(code: str) -> list[list[str]]:
     """The words behind each `vlm2vec` in shell code or a Makefile, redirections left out."""
     found = []
-    code = re.sub(r"\$[@<^*]|\$\(@D\)|\$\([A-Z_]+\)", "NAME", code).replace("$$", "$").replace("\\\n", " ")
-    code = re.sub(r"\|\s*\n", "| ", code)
-    for line in code.splitlines():
-        words: list[str] = []
-        lexer = shlex.shlex(line.replace("$(shell", "("), posix=True, punctuation_chars=True)
-        lexer.whitespace_split = True
-        for word in [*lexer, ";"]:
-            if word in ENDS:
-                if words[:1] == ["vlm2vec"]:
-                    found.append(_without_files(words[1:]))
-                words = []
-            else:
-                words.append(word)
+    code = re.sub(r"\$[@<^*]|\$\(@D\)|\$\([A-Z_]+\)", "NAME", code).replace("$(shell", "(").replace("$$", "$")
+    code = re.sub(r"\|\s*\n", "| ", code.replace("\\\n", " "))
+    lexer = shlex.shlex(code, posix=True, punctuation_chars=MARKS)
+    lexer.whitespace_split, lexer.whitespace, lexer.commenters = True, " \t\r", ""
+    words: list[str] = []
+    for word in [*lexer, ";"]:
+        if set(word) <= set(MARKS) and not set(word) <= set("<>"):
+            if words[:1] == ["vlm2vec"]:
+                found.append(_without_files(words[1:]))
+            words = []
+        else:
+            words.append(word)
     return found
 
 
@@ -81,9 +81,10 @@ def _without_files(words: list[str]) -> list[str]:
     kept: list[str] = []
     skip = False
     for word in words:
-        if not skip and word not in TAKES_A_FILE:
+        to_a_file = set(word) <= set("<>")
+        if not skip and not to_a_file:
             kept.append(word)
-        skip = word in TAKES_A_FILE
+        skip = to_a_file
     return kept
 
 
