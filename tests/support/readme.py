@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-HELP = re.compile(r"(<!-- help ([a-z-]+) -->\n).*?(<!-- /help \2 -->\n)", re.DOTALL)
+HELP = re.compile(r"(<!-- help ([a-z0-9-]+) -->\n).*?(<!-- /help \2 -->\n)", re.DOTALL)
 FENCE = re.compile(
     r"(?P<mark><!-- run -->\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE
 )
