@@ -520,6 +520,7 @@ def test_labels_of_two_datasets_do_not_fit_one_file(vlm2vec: Runner) -> None:
 # ---------------------------------------------------------------------------------------------- a model
 
 
+@pytest.mark.slow
 def test_mining_with_a_model_is_mining_with_the_vectors_that_it_makes(mine: Runner) -> None:
     from vlm2vec_cli import tiny
 

@@ -49,7 +49,7 @@ class Summary:
                 lines.append("  ".join(["        ", *(f"{side:>{WIDTH}}" for side in SIDES)]).rstrip())
                 for fact in ("count", "mean", "median", "std", *(name for name, _ in QUANTILES)):
                     cells = (_cell(one[side].get(fact)) for side in SIDES)
-                    lines.append("  ".join([f"{fact:<8}", *cells]))
+                    lines.append("  ".join([f"{fact:<8}", *cells]).rstrip())
             removed = [f"{rule} {count}" for rule, count in one["removed"].items() if count]
             if removed:
                 lines.append(f"removed: {', '.join(removed)}")
