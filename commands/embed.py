@@ -22,7 +22,6 @@ Precision = Annotated[
         "--precision", metavar="NAME", help="How vectors are stored: float32, float16, int8, binary."
     ),
 ]
-Fields = Annotated[list[str] | None, typer.Option(metavar="FIELD", help="Repeatable.")]
 
 
 def main(
@@ -79,6 +78,7 @@ def main(
         records = session.read(ITEM)
         from vlm2vec_cli import embedding, encoder, media
 
+        embedding.check_precision(precision, normalize)
         texts = None
         if model == encoder.TINY:
             records = iter(kept := list(records))

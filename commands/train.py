@@ -11,14 +11,15 @@ from vlm2vec_cli.schemas.pair import PAIR
 Out = Annotated[
     str, typer.Option("--output", "-o", metavar="DIR", help="The checkpoint folder.", show_default=False)
 ]
-Steps = Annotated[int | None, typer.Option("--max-steps", metavar="N", min=0, help="Steps; else --epochs.")]
+Steps = Annotated[
+    int | None, typer.Option("--max-steps", metavar="N", min=0, help="Steps of the run; else whole --epochs.")
+]
 Lora = Annotated[
     bool | None,
     typer.Option(
-        "--lora/--full", help="Train an adapter, or all weights; tiny is always full.", show_default="--lora"
+        "--lora/--full", help="Train an adapter, or all weights (tiny always).", show_default="--lora"
     ),
 ]
-Number = typer.Option(metavar="N")
 
 
 def main(
@@ -33,45 +34,59 @@ def main(
     batch_size: Annotated[int, typer.Option(metavar="N", help="Pairs in one step.")] = 1024,
     chunk_tokens: Annotated[int, typer.Option(metavar="N", help="Tokens of one GradCache chunk.")] = 16384,
     grad_cache: Annotated[
-        bool, typer.Option("--grad-cache/--no-grad-cache", help="Two passes over chunks.")
+        bool,
+        typer.Option("--grad-cache/--no-grad-cache", help="Two passes over chunks, or one over the batch."),
     ] = True,
     homogeneous: Annotated[
-        int, typer.Option(metavar="N", help="Blocks of N rows of one dataset; 0: any.")
+        int, typer.Option(metavar="N", help="Keep N rows of one dataset together; 0: mix.")
     ] = 0,
     num_hard_negatives: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Of each row, at most.")
+        int | None, typer.Option(metavar="N", min=0, help="Negatives used of each row, at most.")
     ] = None,
     mask_duplicates: Annotated[
-        bool, typer.Option("--mask-duplicates/--no-mask-duplicates", help="Correct answers are no negatives.")
+        bool,
+        typer.Option(
+            "--mask-duplicates/--no-mask-duplicates", help="Other correct answers are no negatives."
+        ),
     ] = True,
     loss: Annotated[str, typer.Option(metavar="NAME", help="info_nce or symmetric_info_nce.")] = "info_nce",
-    temperature: Annotated[float, typer.Option(metavar="T", help="Of the softmax.")] = 0.02,
+    temperature: Annotated[float, typer.Option(metavar="T", help="Temperature of the softmax.")] = 0.02,
     matryoshka: Annotated[
-        str | None, typer.Option(metavar="D,D", help="Also train the first D numbers.")
+        str | None, typer.Option(metavar="D,D", help="Train the first D numbers, for each D.")
     ] = None,
-    learning_rate: Annotated[float, typer.Option(metavar="R", help="Highest rate.")] = 5e-5,
-    weight_decay: Annotated[float, typer.Option(metavar="W", help="AdamW's, on matrices.")] = 0.0,
+    learning_rate: Annotated[float, typer.Option(metavar="R", help="Highest learning rate.")] = 5e-5,
+    weight_decay: Annotated[
+        float, typer.Option(metavar="W", help="AdamW's weight decay, on matrices.")
+    ] = 0.0,
     max_grad_norm: Annotated[
         float, typer.Option(metavar="N", help="Gradients are cut to this norm; 0: not.")
     ] = 1.0,
     warmup_steps: Annotated[int, typer.Option(metavar="N", help="Steps of linear warm-up.")] = 100,
-    schedule: Annotated[str, typer.Option(metavar="NAME", help="linear, cosine or constant.")] = "linear",
+    schedule: Annotated[
+        str, typer.Option(metavar="NAME", help="After it: linear, cosine or constant.")
+    ] = "linear",
     lora: Lora = None,
-    lora_r: Annotated[int, typer.Option(metavar="N", help="Rank.")] = 16,
-    lora_alpha: Annotated[int, typer.Option(metavar="N", help="Scale is alpha / r.")] = 64,
-    lora_dropout: Annotated[float, typer.Option(metavar="P", help="On the adapter's input.")] = 0.1,
-    lora_targets: Annotated[str | None, typer.Option(metavar="NAME,NAME", help="Module names.")] = None,
+    lora_r: Annotated[int, typer.Option(metavar="N", help="Rank of the adapter.")] = 16,
+    lora_alpha: Annotated[int, typer.Option(metavar="N", help="The adapter counts alpha / r.")] = 64,
+    lora_dropout: Annotated[float, typer.Option(metavar="P", help="Dropout before the adapter.")] = 0.1,
+    lora_targets: Annotated[
+        str | None, typer.Option(metavar="NAME,NAME", help="Modules adapted; else all of the decoder.")
+    ] = None,
     dora: Annotated[bool, typer.Option("--dora/--no-dora", help="Weight-decomposed LoRA.")] = True,
-    augment: Annotated[bool, typer.Option("--augment", help="Change pictures at random.")] = False,
+    augment: Annotated[
+        bool, typer.Option("--augment", help="Mirror, shift and tint pictures at random.")
+    ] = False,
     precision: Annotated[str, typer.Option(metavar="NAME", help="bf16, fp32, or auto (measured).")] = "auto",
     gradient_checkpointing: Annotated[
-        bool, typer.Option("--gradient-checkpointing", help="Less memory, more compute.")
+        bool, typer.Option("--gradient-checkpointing", help="Compute activations twice, store none.")
     ] = False,
     save_steps: Annotated[int, typer.Option(metavar="N", help="A checkpoint every N steps; 0: none.")] = 0,
     save_total_limit: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Checkpoints kept.")
+        int | None, typer.Option(metavar="N", min=1, help="The newest N checkpoints are kept; else all.")
     ] = None,
-    resume: Annotated[str, typer.Option(metavar="auto|none|DIR", help="Where to go on from.")] = "auto",
+    resume: Annotated[
+        str, typer.Option(metavar="auto|none|DIR", help="Go on from the newest checkpoint in -o, or not.")
+    ] = "auto",
     min_pixels: options.MinPixels = None,
     max_pixels: options.MaxPixels = None,
     num_frames: options.NumFrames = None,

@@ -22,7 +22,7 @@ from torch import Tensor
 from vlm2vec_cli import plugins
 from vlm2vec_cli.backbones import Backbone, Limits
 from vlm2vec_cli.engine import pixels
-from vlm2vec_cli.errors import UnavailableError, nearest
+from vlm2vec_cli.errors import UnavailableError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,8 @@ META = "vlm2vec.json"
 ADAPTER_CONFIG = "adapter_config.json"
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 _ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+# What makes a folder a model, full or adapter.
+MODEL_FILES = (*_WEIGHTS, "*.index.json", *_ADAPTER_WEIGHTS, ADAPTER_CONFIG)
 _DOWNLOAD = ["*.json", "*.safetensors", "*.bin", "*.txt", "*.jinja", "*.model"]
 _SHIPPED = "quickstart"
 
@@ -41,6 +43,7 @@ class Checkpoint:
     name: str  # as the user wrote it
     folder: Path  # the folder with tokenizer and vlm2vec.json
     weights: Path  # the folder with full weights
+    base: str = ""  # what an adapter trained on these weights calls its base: a hub id, or a folder
     adapter: Path | None = None  # the folder with an adapter to put on top
     revision: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)  # vlm2vec.json
@@ -72,17 +75,18 @@ def find(name: str, *, adapter: str | None = None, revision: str | None = None) 
         extra, _ = _folder(adapter, None)
         if not (extra / ADAPTER_CONFIG).is_file():
             raise UnavailableError(f"no {ADAPTER_CONFIG}", place=adapter, hint="name a PEFT adapter folder")
-        weights = folder if full else _base(folder)
+        weights, base = (folder, _base_name(name)) if full else _base(folder)
         over = _json(extra / META) if (extra / META).is_file() else meta
-        return Checkpoint(name, extra if (extra / META).is_file() else folder, weights, extra, revision, over)
+        own = extra if (extra / META).is_file() else folder
+        return Checkpoint(name, own, weights, base, extra, revision, over)
     if full:
         if spare:
             log.warning(
                 "%s: full weights and an adapter; the weights are used, the adapter is left out", name
             )
-        return Checkpoint(name, folder, folder, None, revision, meta)
+        return Checkpoint(name, folder, folder, _base_name(name), None, revision, meta)
     if spare:
-        return Checkpoint(name, folder, _base(folder), folder, revision, meta)
+        return Checkpoint(name, folder, *_base(folder), folder, revision, meta)
     raise UnavailableError(
         "no weights and no adapter in this folder",
         place=name,
@@ -117,8 +121,10 @@ def load_base(
         ),
         checkpoint.weights,
     )
+    served: list[str] = []
     for name in plugins.names("backbones"):
         module = plugins.load("backbones", name)
+        served += module.MODEL_TYPES
         if family in module.MODEL_TYPES:
             backbone: Backbone = module.load(
                 checkpoint.weights, tokenizer, limits, dtype=dtype, device=device
@@ -127,7 +133,7 @@ def load_base(
     raise UnavailableError(
         f"model_type {family!r} is not supported",
         place=str(config),
-        hint=nearest(family, plugins.names("backbones")) or None,
+        hint=f"supported: {', '.join(served)}",
     )
 
 
@@ -143,10 +149,22 @@ def attach(model: torch.nn.Module, folder: Path, *, trainable: bool = False) -> 
         raise UnavailableError(
             "no adapter weights", place=str(folder), hint=f"expected {_ADAPTER_WEIGHTS[0]}"
         )
+    kind = _json(folder / ADAPTER_CONFIG).get("peft_type")
+    if kind != "LORA":
+        raise UnavailableError(
+            f"peft_type {kind!r} is not supported", place=str(folder / ADAPTER_CONFIG), hint="LORA is"
+        )
     config = LoraConfig.from_pretrained(str(folder))
     config.inference_mode = not trainable
     with _quiet_peft():
-        wrapped = get_peft_model(model, config)
+        try:
+            wrapped = get_peft_model(model, config)
+        except ValueError as error:
+            raise UnavailableError(
+                f"the adapter does not fit the model: {_first_line(error)}",
+                place=str(folder),
+                hint="the adapter belongs to another base model",
+            ) from error
     given = {inner_key(name): tensor for name, tensor in _tensors(path).items()}
     wanted = {_bare(name): tuple(tensor.shape) for name, tensor in get_peft_model_state_dict(wrapped).items()}
     for what, names in (
@@ -197,7 +215,10 @@ def new_adapter(
     )
     torch.manual_seed(seed)
     with _quiet_peft():
-        return get_peft_model(model, config)
+        try:
+            return get_peft_model(model, config)
+        except ValueError as error:
+            raise UsageError(f"--lora-targets: {_first_line(error)}") from error
 
 
 @contextlib.contextmanager
@@ -227,14 +248,21 @@ def _bare(name: str) -> str:
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
-    loaded: dict[str, Tensor]
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+    from safetensors.torch import load_file
 
-        loaded = load_file(path)
-    else:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    loaded: dict[str, Tensor]
+    try:
+        if path.suffix == ".safetensors":
+            loaded = load_file(path)
+        else:
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # both libraries raise their own types for a damaged file
+        raise UnavailableError(f"cannot be read: {_first_line(error)}", place=str(path)) from error
     return loaded
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _holds(folder: Path, patterns: tuple[str, ...]) -> bool:
@@ -249,14 +277,18 @@ def _json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _base(folder: Path) -> Path:
-    """The folder with the full weights that an adapter names as its base."""
+def _base_name(name: str) -> str:
+    return str(Path(name).absolute()) if name != _SHIPPED and Path(name).is_dir() else name
+
+
+def _base(folder: Path) -> tuple[Path, str]:
+    """The folder with the full weights that an adapter names as its base, and what others may call it."""
     base = _json(folder / ADAPTER_CONFIG).get("base_model_name_or_path") or ""
     for near in (Path(base), folder / base, folder.parent / base):
         if base and near.is_dir() and _holds(near, _WEIGHTS):
-            return near
+            return near, str(near.absolute())
     try:
-        return _folder(base, None)[0]
+        return _folder(base, None)[0], base
     except UnavailableError as error:
         raise UnavailableError(
             f"base model {base!r} of the adapter is not available: {error.fact}",
@@ -267,13 +299,13 @@ def _base(folder: Path) -> Path:
 
 def _folder(name: str, revision: str | None) -> tuple[Path, str | None]:
     """A local folder as it is, the shipped model, or a hub snapshot (from the cache when offline)."""
-    if Path(name).is_dir():
-        return Path(name), revision
-    if name == _SHIPPED:
+    if name == _SHIPPED:  # a folder of that name is ./quickstart
         from importlib.resources import files
 
         return Path(str(files("vlm2vec_cli.quickstart"))) / "checkpoint", None
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+    if name and Path(name).is_dir():
+        return Path(name), revision
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
         raise UnavailableError(
             "no such model folder",
             place=name,
@@ -284,9 +316,8 @@ def _folder(name: str, revision: str | None) -> tuple[Path, str | None]:
     try:
         path = Path(snapshot_download(name, revision=revision, allow_patterns=_DOWNLOAD))
     except Exception as error:  # the hub client raises a dozen unrelated types for "not reachable"
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UnavailableError(
-            f"cannot be fetched from the hub: {first}",
+            f"cannot be fetched from the hub: {_first_line(error)}",
             place=name,
             hint="check the name, or give a local folder",
         ) from None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vlm2vec_cli.encoder import Encoder, Input
 from vlm2vec_cli.errors import UsageError, UserError
 from vlm2vec_cli.schemas.base import Record
+from vlm2vec_cli.schemas.vector import VECTOR
 
 PRECISIONS = ("float32", "float16", "int8", "binary")
 
@@ -31,8 +32,7 @@ def embed(
     `instruction` holds for rows that have none. `keep` names the only fields that stay beside id, dataset,
     role and embedding; `drop` names fields that go.
     """
-    if precision not in PRECISIONS:
-        raise UsageError(f"--precision: unknown {precision!r}", hint=f"one of {', '.join(PRECISIONS)}")
+    check_precision(precision, encoder.normalize)
     waiting: deque[dict[str, Any]] = deque()
 
     def inputs() -> Iterator[Input]:
@@ -50,6 +50,14 @@ def embed(
             yield {**_fields(row, keep, drop), "embedding": stored(vector, precision)}
 
 
+def check_precision(precision: str, normalize: bool) -> None:
+    """Raises UsageError for an unknown precision, and for int8 of vectors that may leave -1..1."""
+    if precision not in PRECISIONS:
+        raise UsageError(f"--precision: unknown {precision!r}", hint=f"one of {', '.join(PRECISIONS)}")
+    if precision == "int8" and not normalize:
+        raise UsageError("--precision int8 needs normalised vectors", hint="leave --no-normalize out")
+
+
 def stored(vector: NDArray[np.float32], precision: str) -> NDArray[Any]:
     """The vector as it is written: int8 is round(127 x) of the unit vector, binary the packed signs (1 above
     0)."""
@@ -62,8 +70,9 @@ def stored(vector: NDArray[np.float32], precision: str) -> NDArray[Any]:
 
 def _fields(row: dict[str, Any], keep: Collection[str], drop: Collection[str]) -> dict[str, Any]:
     own = ("id", "dataset", "role")
+    gone = {"schema", "embedding", *VECTOR.file_fields, *drop}
     return {
         name: value
         for name, value in row.items()
-        if name != "schema" and name not in drop and (not keep or name in keep or name in own)
+        if name not in gone and (not keep or name in keep or name in own)
     }

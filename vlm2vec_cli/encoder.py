@@ -75,20 +75,32 @@ class Encoder:
         self.model = checkpoint.name
         self.revision = checkpoint.revision
         self.dim = output.dim or backbone.dim
+        self.normalize = output.normalize
         self.fingerprint = _fingerprint(checkpoint, backbone, output)
-        self._output = output
         self._media = media
         self._batch_tokens = batch_tokens or (16384 if backbone.model.device.type == "cuda" else 4096)
         self._workers = workers if workers is not None else 4
 
     def encode(self, inputs: Iterable[Input], reject: Callable[[UserError], None]) -> Iterator[Vector | None]:
-        """One float32 vector (dim,) an input, in order; None where `reject` took the input's error."""
+        """One float32 vector (dim,) an input, in order; None where `reject` took the input's error.
+
+        An error that `reject` raises, or the inputs themselves, comes after the vectors of all inputs before
+        it.
+        """
         with ThreadPoolExecutor(max(1, self._workers)) as pool:
             window: list[Encoded | None] = []
             cost = 0
+            stop: UserError | None = None
             for prepared in _ahead(pool, self._prepare, inputs, _READ_AHEAD if self._workers else 1):
+                if isinstance(prepared, _Ended):
+                    stop = prepared.error
+                    break
                 if isinstance(prepared, UserError):
-                    reject(prepared)
+                    try:
+                        reject(prepared)
+                    except UserError as error:
+                        stop = error
+                        break
                     window.append(None)
                 else:
                     window.append(prepared)
@@ -97,6 +109,8 @@ class Encoder:
                     yield from self._flush(window)
                     window, cost = [], 0
             yield from self._flush(window)
+            if stop:
+                raise stop
 
     def _prepare(self, one: Input) -> Encoded | UserError:
         try:
@@ -129,7 +143,7 @@ class Encoder:
             middle = len(pack) // 2
             return np.concatenate([self._forward(pack[:middle]), self._forward(pack[middle:])])
         states = states[:, : self.dim]
-        if self._output.normalize:
+        if self.normalize:
             states = functional.normalize(states, dim=-1)
         rows: Vector = states.cpu().numpy()
         if not np.isfinite(rows).all():
@@ -233,17 +247,34 @@ def _matmul_seconds(number: torch.dtype, device: torch.device) -> float:
     return best
 
 
+class _Ended(NamedTuple):
+    """The inputs ended with an error."""
+
+    error: UserError
+
+
 def _ahead(
     pool: ThreadPoolExecutor, work: Callable[[Thing], Result], things: Iterable[Thing], depth: int
-) -> Iterator[Result]:
-    """`work` of each thing in order, `depth` of them under way at most."""
+) -> Iterator[Result | _Ended]:
+    """`work` of each thing in order, `depth` of them under way at most; an error of `things` comes last."""
     waiting: deque[Any] = deque()
-    for thing in things:
+    ended: UserError | None = None
+    source = iter(things)
+    while True:
+        try:
+            thing = next(source)
+        except StopIteration:
+            break
+        except UserError as error:
+            ended = error
+            break
         waiting.append(pool.submit(work, thing))
         if len(waiting) >= depth:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+    if ended:
+        yield _Ended(ended)
 
 
 def _packs(order: Sequence[bytes], inputs: Mapping[bytes, Encoded], tokens: int) -> Iterator[list[bytes]]:

@@ -6,6 +6,7 @@ A module of this folder offers `MODEL_TYPES`, the `model_type` values of config.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -61,6 +62,10 @@ class Backbone(Protocol):
 
     def forward(self, batch: Sequence[Encoded]) -> torch.Tensor:
         """(B, D) states of the last tokens after the final norm, not normalised, in the model's dtype."""
+        ...
+
+    def seeing_once(self) -> AbstractContextManager[None]:
+        """Inside, each distinct picture passes a frozen vision tower once, however many passes use it."""
         ...
 
     def save_processor(self, folder: Path) -> None:

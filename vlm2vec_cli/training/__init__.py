@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from vlm2vec_cli import checkpoints, encoder
+from vlm2vec_cli import checkpoints, encoder, plugins
 from vlm2vec_cli.errors import UsageError
 from vlm2vec_cli.media import MediaPolicy, MediaReader
 from vlm2vec_cli.schemas.base import Record
@@ -51,21 +51,17 @@ def run(records: Iterable[Record], given: Mapping[str, Any]) -> Iterator[dict[st
                     backbone.model, r=options.lora_r, alpha=options.lora_alpha, dropout=options.lora_dropout,
                     targets=options.lora_targets, dora=options.dora, seed=options.seed,
                 )  # fmt: skip
-    base = found.meta.get("base_model", given["model"]) if full else str(found.weights)
+    base = found.meta.get("base_model", found.base) if full else found.base
     facts = {
-        "base_model": base if full or not _is_hub(given["model"], found) else given["model"],
+        "base_model": base,
         "revision": found.revision,
         "prompt_family": found.meta.get("prompt_family", "vlm2vec-v2"),
         "dataset_counts": _counts(pairs),
     }
     yield from train(
         pairs, backbone, adapter, media, options, Path(given["output"]),
-        base=facts["base_model"], facts=facts, resume=given["resume"],
+        base=base, facts=facts, resume=given["resume"],
     )  # fmt: skip
-
-
-def _is_hub(model: str, found: checkpoints.Checkpoint) -> bool:
-    return not Path(model).exists() and found.adapter is None
 
 
 def _counts(pairs: Pairs) -> dict[str, int]:
@@ -77,6 +73,7 @@ def _counts(pairs: Pairs) -> dict[str, int]:
 
 def _options(given: Mapping[str, Any], full: bool, device: torch.device) -> TrainOptions:
     values = {name: given[name] for name in TrainOptions.names() if name in given}
+    plugins.load("losses", values["loss"])  # an unknown name is said before anything is read
     precision = values["precision"]
     if precision not in ("auto", "bf16", "fp32"):
         raise UsageError(f"--precision: unknown {precision!r}", hint="auto, bf16 or fp32")

@@ -83,9 +83,15 @@ def written_whole(folder: Path) -> Iterator[Path]:
 
 
 def publish(source: Path, folder: Path) -> None:
-    """Moves the files of `source` into `folder`, vlm2vec.json last, so that a half-moved model has none."""
+    """Moves the files of `source` into `folder`, vlm2vec.json last, so that a half-moved model has none.
+
+    Weights of an earlier run that are not overwritten are removed: a folder holds one model.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / checkpoints.META).unlink(missing_ok=True)
+    for pattern in checkpoints.MODEL_FILES:
+        for path in folder.glob(pattern):
+            path.unlink()
     for path in sorted(source.iterdir(), key=lambda path: path.name == checkpoints.META):
         os.replace(path, folder / path.name)
     source.rmdir()

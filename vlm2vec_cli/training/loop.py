@@ -8,6 +8,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,11 +18,11 @@ import torch
 
 from vlm2vec_cli import plugins
 from vlm2vec_cli.backbones import Backbone, Encoded
-from vlm2vec_cli.errors import DataError, StoppedError
+from vlm2vec_cli.errors import DataError, StoppedError, UsageError
 from vlm2vec_cli.media import MediaReader
 from vlm2vec_cli.training import augment, checkpoint
 from vlm2vec_cli.training.options import TrainOptions
-from vlm2vec_cli.training.pairs import Pairs
+from vlm2vec_cli.training.pairs import Batch, Pairs
 from vlm2vec_cli.training.sampling import Sampler
 from vlm2vec_cli.training.step import Encodings, backward
 
@@ -71,15 +72,19 @@ def train(
     )
     steps = num_steps(options, sampler)
     loss = plugins.load("losses", options.loss).loss
+    if wrong := [dim for dim in options.matryoshka if not 1 <= dim <= backbone.dim]:
+        raise UsageError(f"--matryoshka: expected 1 to {backbone.dim}, got {wrong[0]}")
     encodings = Encodings(backbone, media, workers=workers, budget=_CACHE_BYTES)
     model = backbone.model
     optimizer = _optimizer(model, options)
     checkpoint.set_seed(options.seed)
     recorded = options.recorded()
+    # What a resumed run must have in common with the run it goes on with.
+    kept = {**recorded, "model": base, "revision": facts.get("revision"), **asdict(backbone.limits)}
     first = 0
     if found := checkpoint.find(out, resume):
+        first = checkpoint.load_state(found, pairs.digest, kept, {"optimizer": optimizer})
         _load_weights(model, found)
-        first = checkpoint.load_state(found, pairs.digest, recorded, {"optimizer": optimizer})
         log.info("going on from %s", found)
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     total = sum(parameter.numel() for parameter in model.parameters())
@@ -96,7 +101,7 @@ def train(
         with checkpoint.written_whole(checkpoint.path_of(out, step)) as folder:
             _save(folder, step)
             torch.save(_trainable(model), folder / "trainable.pt")
-            checkpoint.save_state(folder, step, pairs.digest, recorded, {"optimizer": optimizer})
+            checkpoint.save_state(folder, step, pairs.digest, kept, {"optimizer": optimizer})
         checkpoint.prune(out, options.save_total_limit)
         return {"event": "checkpoint", "step": step, "folder": str(checkpoint.path_of(out, step))}
 
@@ -106,7 +111,8 @@ def train(
 
     model.train()
     if options.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        # named gradient_checkpointing_enable in earlier releases of transformers
+        getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
     with _signals() as stopped:
         for step in range(first, steps):
             begin = time.perf_counter()
@@ -128,11 +134,12 @@ def train(
                 change=_change(options, step),
             )
             if not math.isfinite(value):
-                places = ", ".join(sorted({side.place for side in batch.queries})[:3])
-                raise DataError(
-                    f"loss is {value} at step {step + 1}", place=places, hint="lower --learning-rate"
-                )
-            norm = torch.nn.utils.clip_grad_norm_(_parameters(model), options.max_grad_norm or math.inf)
+                raise _not_finite("loss", value, step, batch)
+            norm = float(
+                torch.nn.utils.clip_grad_norm_(_parameters(model), options.max_grad_norm or math.inf)
+            )
+            if not math.isfinite(norm):
+                raise _not_finite("gradient norm", norm, step, batch)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             seconds = time.perf_counter() - begin
@@ -141,7 +148,7 @@ def train(
                 "step": step + 1,
                 "loss": value,
                 "learning_rate": rate,
-                "grad_norm": float(norm),
+                "grad_norm": norm,
                 "pairs_per_s": round(options.batch_size / seconds, 2),
             }
             last = step + 1 == steps
@@ -157,6 +164,16 @@ def train(
         _save(folder, steps)
     checkpoint.publish(out / "final", out)
     yield {"event": "end", "step": steps, "folder": str(out)}
+
+
+def _not_finite(what: str, value: float, step: int, batch: Batch) -> DataError:
+    places = list(dict.fromkeys(side.place for side in batch.queries))
+    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+    return DataError(
+        f"{what} is {value} at step {step + 1}",
+        place=", ".join(places[:3]) + more,
+        hint="lower --learning-rate",
+    )
 
 
 def _parameters(model: torch.nn.Module) -> list[torch.nn.Parameter]:
@@ -202,10 +219,13 @@ def _change(options: TrainOptions, step: int) -> Callable[[Encoded], Encoded] | 
 
 @contextlib.contextmanager
 def _signals() -> Iterator[list[str]]:
-    """Collects the names of signals that ask to stop; the step under way is finished first."""
+    """Collects the names of signals that ask to stop; the step under way is finished first, a second Ctrl-C
+    does not wait for it."""
     seen: list[str] = []
 
     def note(number: int, _: FrameType | None) -> None:
+        if seen and number == signal.SIGINT:
+            raise KeyboardInterrupt
         seen.append(signal.Signals(number).name)
 
     before = {number: signal.signal(number, note) for number in _SIGNALS}

@@ -54,15 +54,19 @@ class TrainOptions:
             "homogeneous": 0,
             "warmup_steps": 0,
             "save_steps": 0,
+            "weight_decay": 0,
+            "max_grad_norm": 0,
         }
         for name, bound in least.items():
-            if getattr(self, name) < bound:
+            if not getattr(self, name) >= bound:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least {bound}")
         for name in ("temperature", "learning_rate", "epochs"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"--{name.replace('_', '-')} must be above 0")
         if self.schedule not in SCHEDULES:
             raise UsageError(f"unknown schedule {self.schedule!r}", hint=f"one of {', '.join(SCHEDULES)}")
+        if not 0 <= self.lora_dropout < 1:
+            raise UsageError("--lora-dropout must be at least 0 and below 1")
         if self.homogeneous and self.batch_size % self.homogeneous:
             raise UsageError("--homogeneous must divide --batch-size")
         if self.max_steps is not None and self.max_steps < 0:

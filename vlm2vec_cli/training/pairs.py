@@ -31,6 +31,7 @@ class Side:
     key: str
     root: Path
     place: str
+    marks: frozenset[str] = frozenset()  # its own id, where it has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,14 @@ class Pairs(Sequence[Example]):
         self._examples: list[Example] = []
         self._correct: defaultdict[str, set[str]] = defaultdict(set)
         digest = hashlib.sha256()
+        roots: dict[Path, int] = {}
         for record in records:
-            example = _example(record)
+            example = _example(record, roots.setdefault(record.origin.media_root, len(roots)))
             self._examples.append(example)
             self._correct[example.query.key].add(example.positive.key)
-            digest.update(orjson.dumps([example.query.key, example.positive.key, example.dataset]))
-            digest.update(orjson.dumps([side.key for side in example.negatives]))
+            sides = (example.query, example.positive, *example.negatives)
+            facts = [example.dataset, example.weight, sorted(example.answers)]
+            digest.update(orjson.dumps([*facts, *(side.key for side in sides)]))
         self.digest = digest.hexdigest()
         if not self._examples:
             raise DataError("no pairs to train on")
@@ -97,7 +100,7 @@ class Pairs(Sequence[Example]):
             positives.append(len(targets))
             for side in (example.positive, *example.negatives[:num_hard_negatives]):
                 targets.append(side)
-                marks.append(example.answers if side is example.positive else frozenset[str]())
+                marks.append(example.answers if side is example.positive else side.marks)
         allowed = np.ones((len(examples), len(targets)), dtype=bool)
         if mask_duplicates:
             at: defaultdict[str, list[int]] = defaultdict(list)
@@ -117,28 +120,35 @@ class Pairs(Sequence[Example]):
         )
 
 
-def content_key(content: Mapping[str, Any]) -> str:
-    """Equal for contents with the same text, media references and instruction."""
-    fields = [content.get(name) for name in NAMES]
+def content_key(content: Mapping[str, Any], root: int = 0) -> str:
+    """Equal for contents with the same text, media and instruction; `root` numbers the media root, since one
+    reference means another picture under another root."""
+    fields = [content.get(name) for name in (*NAMES, "num_frames")]
+    if content.get("image") or content.get("video"):
+        fields.append(root)
     return hashlib.blake2b(orjson.dumps(fields), digest_size=16).hexdigest()
 
 
-def _example(record: Record) -> Example:
+def _example(record: Record, root: int) -> Example:
     row = record.row
+    dataset, weight = row["dataset"], float(row.get("weight", 1.0))
+    if weight < 0:
+        raise DataError(f"weight: expected a number from 0, got {weight}", place=record.place)
 
     def side(content: Mapping[str, Any]) -> Side:
-        return Side(content, content_key(content), record.origin.media_root, record.place)
+        own = content.get("id")
+        marks = frozenset() if own is None else frozenset({f"id:{dataset}:{own}"})
+        return Side(content, content_key(content, root), record.origin.media_root, record.place, marks)
 
-    marks = [f"id:{row['dataset']}:{name}" for name in row.get("positive_ids", [])]
+    positive = side(row["positive"])
+    answers = {f"id:{dataset}:{name}" for name in row.get("positive_ids", ())}
     if key := row.get("key"):
-        marks.append(f"key:{row['dataset']}:{key}")
-    if own := row["positive"].get("id"):
-        marks.append(f"id:{row['dataset']}:{own}")
+        answers.add(f"key:{dataset}:{key}")
     return Example(
-        row["dataset"],
+        dataset,
         side(row["query"]),
-        side(row["positive"]),
+        positive,
         tuple(side(negative) for negative in row.get("negatives", ())),
-        float(row.get("weight", 1.0)),
-        frozenset(marks),
+        weight,
+        frozenset(answers | positive.marks),
     )

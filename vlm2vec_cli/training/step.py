@@ -18,6 +18,8 @@ from vlm2vec_cli.media import MediaReader
 from vlm2vec_cli.training.options import TrainOptions
 from vlm2vec_cli.training.pairs import Batch, Side
 
+_LEAST_WEIGHT = 1e-12  # a batch whose pairs all weigh nothing has no loss and no gradient
+
 
 class Encodings:
     """Encoded sides by content, prepared by threads, kept while they fit into `budget` bytes (oldest leave
@@ -67,8 +69,8 @@ def backward(
     """
     sides = (*batch.queries, *batch.targets)
     distinct = encodings.get(sides)
-    if change is not None:
-        distinct = {key: change(encoded) for key, encoded in distinct.items()}
+    if change is not None:  # in an order that does not depend on what was encoded before
+        distinct = {key: change(distinct[key]) for key in sorted(distinct)}
     order = sorted(distinct, key=lambda key: (distinct[key].num_tokens, key))
     chunks = _chunks([distinct[key] for key in order], options.chunk_tokens if options.grad_cache else None)
     at = {key: position for position, key in enumerate(order)}
@@ -94,10 +96,11 @@ def backward(
                 allowed_BN=allowed_BN,
                 temperature=options.temperature,
             )
-            total = total + (losses_B * weight_B).sum() / weight_B.sum()
+            total = total + (losses_B * weight_B).sum() / weight_B.sum().clamp_min(_LEAST_WEIGHT)
         return total / len(dims)
 
-    return float(grad_cache.backward(chunks, encode, whole))
+    with backbone.seeing_once():
+        return float(grad_cache.backward(chunks, encode, whole))
 
 
 def _chunks(encoded: Sequence[Encoded], tokens: int | None) -> list[list[Encoded]]:

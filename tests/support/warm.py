@@ -1,0 +1,122 @@
+"""The program without its start-up: a process that has loaded the model libraries forks for each run.
+
+Runs are as isolated as processes of their own: arguments, environment, folder, streams, signals, exit code.
+All run under `-W error`, so that a warning fails the test that caused it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner import Done, Runner
+
+
+class Server:
+    """The process that forks. `close` ends it."""
+
+    def __init__(self, work: Path) -> None:
+        environment = {**Runner(work).env(), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "error", __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
+
+    def run(self, request: Mapping[str, Any]) -> int:
+        """The exit code of one run."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """Ends the process."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._process.stdout.close()
+
+
+@dataclass(frozen=True)
+class Warm(Runner):
+    """A Runner whose calls go to a server; `start` still makes a process of its own."""
+
+    server: Server | None = None
+
+    def __call__(
+        self,
+        *args: str | Path,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        timeout: float = 300,
+    ) -> Done:
+        """As a Runner's; `timeout` is not used."""
+        assert self.server
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [Path(folder) / name for name in ("stdin", "stdout", "stderr")]
+            paths[0].write_bytes(stdin)
+            request = {
+                "args": [*map(str, args)],
+                "cwd": str(self.work),
+                "env": self.env(env),
+                "streams": [*map(str, paths)],
+            }
+            code = self.server.run(request)
+            done = Done(code, paths[1].read_bytes(), paths[2].read_bytes())
+        print(f"$ {' '.join(map(str, args))}\nstatus {code}\n--- stdout: {len(done.stdout)} bytes")
+        print(done.stderr[-4000:].decode(errors="replace"))
+        return done
+
+
+def serve() -> None:
+    """Reads requests, a line each, and answers each with an exit code."""
+    import peft  # noqa: F401
+    import torch
+
+    from vlm2vec_cli import app, embedding, scoring, tiny, training  # noqa: F401
+    from vlm2vec_cli.losses import info_nce  # noqa: F401
+    from vlm2vec_cli.streams import parquet  # noqa: F401
+
+    torch.set_num_threads(1)
+    with os.fdopen(os.dup(0), "rb") as requests, os.fdopen(os.dup(1), "wb", buffering=0) as answers:
+        os.dup2(2, 1)
+        for line in requests:
+            request = json.loads(line)
+            child = os.fork()
+            if child == 0:
+                _become(request)
+            answers.write(b"%d\n" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def _become(request: Mapping[str, Any]) -> None:
+    from vlm2vec_cli import app
+
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    for number, path in enumerate(request["streams"]):
+        flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        os.dup2(os.open(path, flags), number)
+    sys.argv = ["vlm2vec", *request["args"]]
+    code: Any = 70
+    try:
+        app.run()
+    except SystemExit as ended:
+        code = ended.code
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    serve()

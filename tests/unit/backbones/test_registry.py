@@ -1,0 +1,46 @@
+"""What every file in the folder has to have."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from vlm2vec_cli import plugins
+from vlm2vec_cli.backbones import Backbone
+
+HERE = Path(__file__).parent
+NAMES = [name.replace("-", "_") for name in plugins.names("backbones")]
+METHODS = [name for name in vars(Backbone) if not name.startswith("_") and callable(getattr(Backbone, name))]
+
+
+def test_the_backbone_of_the_published_checkpoints_is_there() -> None:
+    assert "qwen2_vl" in NAMES
+    assert {"encode", "forward", "seeing_once", "save", "save_processor"} == set(METHODS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_backbone_file_is_complete(name: str) -> None:
+    module = plugins.load("backbones", name)
+    assert module.MODEL_TYPES
+    assert all(isinstance(one, str) for one in module.MODEL_TYPES)
+    assert "Source:" in (module.__doc__ or "")
+    assert list(inspect.signature(module.load).parameters) == [
+        "weights",
+        "tokenizer",
+        "limits",
+        "dtype",
+        "device",
+    ]
+    assert "UnavailableError" in (module.load.__doc__ or "")
+    assert (HERE / f"test_{name}.py").is_file()
+    made = next(one for one in vars(module).values() if inspect.isclass(one) and hasattr(one, "forward")
+                and one.__module__ == module.__name__)  # fmt: skip
+    for method in METHODS:
+        ours, theirs = (inspect.signature(getattr(one, method)).parameters for one in (made, Backbone))
+        assert list(ours) == list(theirs), method
+        assert getattr(made, method).__doc__, method
+
+
+def test_no_model_type_belongs_to_two_backbones() -> None:
+    types = [one for name in NAMES for one in plugins.load("backbones", name).MODEL_TYPES]
+    assert len(types) == len(set(types))

@@ -1,0 +1,194 @@
+"""What a folder holds is decided by its files; adapters of every library version load, or say why not."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import golden
+from vlm2vec_cli import checkpoints
+from vlm2vec_cli.checkpoints import find, inner_key, outer_key
+from vlm2vec_cli.errors import UnavailableError, UsageError
+
+Q = "self_attn.q_proj"
+
+
+def model(folder: Path, meta: dict[str, Any] | None = None) -> Path:
+    """Just enough for `find`: full weights by name, and perhaps vlm2vec.json."""
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"")
+    if meta is not None:
+        (folder / checkpoints.META).write_text(json.dumps(meta))
+    return folder
+
+
+def adapter(folder: Path, base: str, meta: dict[str, Any] | None = None) -> Path:
+    folder.mkdir(parents=True)
+    (folder / checkpoints.ADAPTER_CONFIG).write_text(json.dumps({"base_model_name_or_path": base}))
+    if meta is not None:
+        (folder / checkpoints.META).write_text(json.dumps(meta))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("stored", "inner"),
+    [
+        (f"base_model.model.model.layers.3.{Q}.lora_A.weight", f"language_model.layers.3.{Q}.lora_A.weight"),
+        (
+            f"base_model.model.model.language_model.layers.3.{Q}.lora_A.weight",
+            f"language_model.layers.3.{Q}.lora_A.weight",
+        ),
+        (
+            f"base_model.model.model.layers.0.{Q}.lora_magnitude_vector.weight",
+            f"language_model.layers.0.{Q}.lora_magnitude_vector",
+        ),
+        (
+            "base_model.model.visual.blocks.0.attn.qkv.lora_B.weight",
+            "visual.blocks.0.attn.qkv.lora_B.weight",
+        ),
+        (
+            "base_model.model.model.visual.blocks.0.attn.qkv.lora_B.weight",
+            "visual.blocks.0.attn.qkv.lora_B.weight",
+        ),
+    ],
+)
+def test_keys_of_all_layouts_become_ours(stored: str, inner: str) -> None:
+    assert inner_key(stored) == f"base_model.model.{inner}"
+    assert inner_key(inner_key(stored)) == inner_key(stored)
+    assert inner_key(outer_key(inner_key(stored))) == inner_key(stored)
+
+
+def test_full_weights_are_a_model(tmp_path: Path) -> None:
+    found = find(str(model(tmp_path / "m", {"limits": {"num_frames": 4}})), revision="r")
+    assert (found.folder, found.weights, found.adapter) == (tmp_path / "m", tmp_path / "m", None)
+    assert found.revision == "r"
+    assert found.base == str(tmp_path / "m")
+    assert found.limits().num_frames == 4
+
+
+@pytest.mark.parametrize("base", ["m", "../m", "{root}/m"])
+def test_an_adapter_finds_its_base(tmp_path: Path, base: str) -> None:
+    model(tmp_path / "m")
+    folder = adapter(tmp_path / "a", base.format(root=tmp_path))
+    found = find(str(folder))
+    assert (found.folder, found.adapter) == (folder, folder)
+    assert found.weights.resolve() == tmp_path / "m"
+    assert Path(found.base).resolve() == tmp_path / "m"
+
+
+def test_a_base_from_the_hub_keeps_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = model(tmp_path / "cache" / "0123abcd")
+    asked = []
+
+    def download(name: str, **more: Any) -> str:
+        asked.append((name, more["revision"]))
+        return str(snapshot)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    folder = adapter(tmp_path / "a", "some/base")
+    found = find(str(folder))
+    assert (found.weights, found.base, asked) == (snapshot, "some/base", [("some/base", None)])
+    hub = find("some/base", revision="main")
+    assert (hub.base, hub.revision, hub.name) == ("some/base", "0123abcd", "some/base")
+
+
+def test_base_and_adapter_named_apart(tmp_path: Path) -> None:
+    model(tmp_path / "m", {"limits": {"num_frames": 4}})
+    plain, own = adapter(tmp_path / "a", "x"), adapter(tmp_path / "b", "x", {"limits": {"num_frames": 2}})
+    found = find(str(tmp_path / "m"), adapter=str(plain))
+    assert (found.folder, found.adapter, found.limits().num_frames) == (tmp_path / "m", plain, 4)
+    found = find(str(tmp_path / "m"), adapter=str(own))
+    assert (found.folder, found.adapter, found.limits().num_frames) == (own, own, 2)
+
+
+def test_limits_are_what_is_given_then_recorded_then_published(tmp_path: Path) -> None:
+    found = find(str(model(tmp_path / "m", {"limits": {"max_pixels": 50176}})))
+    limits = found.limits(num_frames=3, max_pixels=None)
+    assert (limits.min_pixels, limits.max_pixels, limits.num_frames, limits.max_length) == (
+        3136,
+        50176,
+        3,
+        None,
+    )
+    assert found.limits(max_pixels=9999).max_pixels == 9999
+    shutil.copy(golden.MODEL / "preprocessor_config.json", tmp_path / "m")
+    (tmp_path / "m" / checkpoints.META).unlink()
+    assert find(str(tmp_path / "m")).limits().max_pixels == 1003520, "the hub's own numbers do not count"
+
+
+def test_the_shipped_model_is_not_a_folder_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model(tmp_path / "quickstart")
+    monkeypatch.chdir(tmp_path)
+    folder, revision = checkpoints._folder("quickstart", None)
+    assert (folder.name, folder.parent.name, revision) == ("checkpoint", "quickstart", None)
+    assert folder.parent != tmp_path / "quickstart"
+    assert find("./quickstart").folder == Path("./quickstart")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "a/b/c", "../x", "", "with space/x"])
+def test_what_is_neither_folder_nor_hub_id(name: str) -> None:
+    with pytest.raises(UnavailableError) as raised:
+        find(name)
+    assert (raised.value.place, raised.value.fact) == (name, "no such model folder")
+    assert raised.value.hint == "give a folder, a hub id like ORGANISATION/NAME, tiny or quickstart"
+
+
+def test_a_damaged_metadata_file_is_named(tmp_path: Path) -> None:
+    folder = model(tmp_path / "m")
+    (folder / checkpoints.META).write_text("{")
+    with pytest.raises(UnavailableError, match="not JSON") as raised:
+        find(str(folder))
+    assert raised.value.place == str(folder / checkpoints.META)
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    shutil.copytree(golden.MODEL, folder)
+    state = load_file(folder / "model.safetensors")
+    state["model.norm.weight"] = torch.ones(32)
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    found = find(str(folder))
+    with pytest.raises(UnavailableError) as raised:
+        checkpoints.load(found, found.limits(), dtype=torch.float32, device="cpu")
+    assert raised.value.place == str(folder)
+
+
+def test_targets_that_the_model_has_not_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"--lora-targets: .*nowhere"):
+        checkpoints.new_adapter(
+            golden.fresh().model, r=2, alpha=4, dropout=0.0, targets=["nowhere"], dora=False, seed=0
+        )
+
+
+def test_a_new_adapter_changes_nothing_and_depends_on_its_seed() -> None:
+    def drawn(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        backbone = golden.fresh()
+        made = checkpoints.new_adapter(
+            backbone.model, r=2, alpha=4, dropout=0.0, targets=["q_proj"], dora=True, seed=seed
+        )
+        backbone.model.eval()
+        with torch.inference_mode():
+            state = backbone.forward([golden.encoded("t03_plain_candidate")])
+        return state, next(value for name, value in made.named_parameters() if "lora_A" in name).detach()
+
+    with torch.inference_mode():
+        plain = golden.backbone().forward([golden.encoded("t03_plain_candidate")])
+    (state, first), (_, again), (_, other) = drawn(1), drawn(1), drawn(2)
+    assert torch.allclose(state, plain, atol=1e-5)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_attached_for_training_only_the_adapter_has_gradients() -> None:
+    wrapped = checkpoints.attach(golden.fresh().model, golden.ADAPTER, trainable=True)
+    trained = {name for name, value in wrapped.named_parameters() if value.requires_grad}
+    assert len(trained) == golden.facts()["adapter"]["keys"]
+    assert all("lora_" in name for name in trained)
+    numbers = sum(value.numel() for value in wrapped.parameters() if value.requires_grad)
+    assert numbers == golden.facts()["train_b"]["adapter"]["n_trainable"]

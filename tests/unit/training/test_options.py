@@ -1,0 +1,55 @@
+"""Options that no run can have are refused before anything is read."""
+
+import inspect
+import json
+import math
+import re
+from typing import Any
+
+import pytest
+
+from vlm2vec_cli import training
+from vlm2vec_cli.commands import embed, train
+from vlm2vec_cli.errors import UsageError
+from vlm2vec_cli.training.options import TrainOptions
+
+
+@pytest.mark.parametrize(
+    ("given", "fact"),
+    [
+        ({"batch_size": 0}, "--batch-size must be at least 1"),
+        ({"chunk_tokens": 0}, "--chunk-tokens must be at least 1"),
+        ({"lora_r": 0}, "--lora-r must be at least 1"),
+        ({"homogeneous": -1}, "--homogeneous must be at least 0"),
+        ({"warmup_steps": -1}, "--warmup-steps must be at least 0"),
+        ({"save_steps": -1}, "--save-steps must be at least 0"),
+        ({"weight_decay": -0.1}, "--weight-decay must be at least 0"),
+        ({"max_grad_norm": math.nan}, "--max-grad-norm must be at least 0"),
+        ({"temperature": 0}, "--temperature must be above 0"),
+        ({"learning_rate": math.nan}, "--learning-rate must be above 0"),
+        ({"epochs": 0}, "--epochs must be above 0"),
+        ({"schedule": "step"}, "unknown schedule 'step'"),
+        ({"lora_dropout": 1}, "--lora-dropout must be at least 0 and below 1"),
+        ({"batch_size": 8, "homogeneous": 3}, "--homogeneous must divide --batch-size"),
+        ({"max_steps": -1}, "--max-steps must be at least 0"),
+    ],
+)
+def test_what_no_run_can_have(given: dict[str, Any], fact: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        TrainOptions(**given)
+    assert raised.value.fact == fact
+
+
+def test_the_defaults_are_recorded_as_json() -> None:
+    recorded = json.loads(json.dumps(TrainOptions().recorded()))
+    assert recorded["temperature"] == 0.02
+    assert set(recorded) == set(TrainOptions.names())
+
+
+@pytest.mark.parametrize("command", [embed, train], ids=["embed", "train"])
+def test_every_option_of_the_command_is_used(command: Any) -> None:
+    used = inspect.getsource(command.main).partition("with streams.Session")[2]
+    if command is train:
+        used += inspect.getsource(training) + " ".join(TrainOptions.names())
+    for name in inspect.signature(command.main).parameters:
+        assert name == "verbose" or re.search(rf"\b{name}\b", used), name
