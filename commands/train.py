@@ -74,8 +74,8 @@ def main(
     ] = None,
     dora: Annotated[bool, typer.Option("--dora/--no-dora", help="Weight-decomposed LoRA.")] = True,
     augment: Annotated[
-        bool, typer.Option("--augment", help="Mirror, shift and tint pictures at random.")
-    ] = False,
+        str, typer.Option(metavar="NAME", help="Change pictures at random: none, light, strong.")
+    ] = "none",
     precision: Annotated[str, typer.Option(metavar="NAME", help="bf16, fp32, or auto (measured).")] = "auto",
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Compute activations twice, store none.")

@@ -19,8 +19,10 @@ from transformers import PreTrainedTokenizerFast, Qwen2VLConfig, Qwen2VLForCondi
 from vlm2vec_cli.backbones import Limits, qwen2_vl
 from vlm2vec_cli.checkpoints import META
 
-# Pictures up to 16 x 16 patches, 64 tokens: what a laptop can train on.
-LIMITS = Limits(min_pixels=3136, max_pixels=50176, num_frames=4)
+# Pictures up to 112 x 112, 16 tokens: what a laptop can train on.
+LIMITS = Limits(min_pixels=3136, max_pixels=12544, num_frames=4)
+# Random weights this wide let so small a model learn several times as fast as Qwen2-VL's own 0.02.
+_INIT = 0.06
 _VOCABULARY = 1536
 # Qwen2-VL's special tokens in their order.
 _SPECIAL = [
@@ -68,13 +70,14 @@ def create(folder: Path, texts: Iterable[str], seed: int) -> None:
 
 
 def config_fields(vocabulary: int) -> dict[str, Any]:
-    """The small architecture: text 192 wide and 4 deep, vision 128 wide and 4 deep."""
+    """The small architecture: text 192 wide and 2 deep, vision 128 wide and 4 deep."""
     return {
         "text_config": {
             "vocab_size": vocabulary,
             "hidden_size": 192,
             "intermediate_size": 384,
-            "num_hidden_layers": 4,
+            "num_hidden_layers": 2,
+            "initializer_range": _INIT,
             "num_attention_heads": 6,
             "num_key_value_heads": 2,
             "max_position_embeddings": 32768,
@@ -84,6 +87,7 @@ def config_fields(vocabulary: int) -> dict[str, Any]:
         },
         "vision_config": {
             "depth": 4,
+            "initializer_range": _INIT,
             "embed_dim": 128,
             "hidden_size": 192,
             "num_heads": 4,

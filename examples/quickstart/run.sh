@@ -16,7 +16,7 @@ say() { printf '\n== %s (%d s)\n' "$1" $((SECONDS - started)) >&2; }
 
 # One recipe for both models: the untrained one is the trained one after no step.
 recipe=(-m tiny --seed 42 --batch-size 64 --homogeneous 32 --loss symmetric_info_nce --temperature 0.05
-  --learning-rate 1e-3 --weight-decay 0.05 --warmup-steps 30 --schedule cosine --max-pixels 3136)
+  --learning-rate 6e-4 --weight-decay 0.01 --warmup-steps 30 --schedule cosine --max-pixels 7056)
 
 say "raw data to rows"
 vlm2vec prepare quickstart --split train -o train.jsonl
@@ -27,7 +27,7 @@ vlm2vec train train.jsonl "${recipe[@]}" --max-steps 0 --resume none -o untraine
 vlm2vec mine-negatives train.jsonl -m untrained --num-negatives 1 --seed 42 -o pairs.jsonl
 
 say "training"
-vlm2vec train pairs.jsonl "${recipe[@]}" --max-steps "${STEPS:-800}" --resume none -o trained > trained.log.jsonl
+vlm2vec train pairs.jsonl "${recipe[@]}" --max-steps "${STEPS:-600}" --resume none -o trained > trained.log.jsonl
 
 for model in untrained trained; do
   say "vectors and scores, $model"

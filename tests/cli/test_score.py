@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+
 from runner import Done, Runner
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "shared_mini"

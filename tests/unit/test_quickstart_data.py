@@ -138,7 +138,9 @@ def test_new_questions_are_about_named_things_that_their_own_training_has_not() 
     named = {row["qry_text"] for row in asked("grounding")}
     assert {thing_named()[name] for name in named} <= {*split["asked_by_name"], *split["asked_by_tags"]}
     assert not named & {bare("grounding", row) for row in learned("grounding")}
-    pictures = {source_name(row["qry_img_path"]) for name in ("choice_vqa", "grounding") for row in asked(name)}
+    pictures = {
+        source_name(row["qry_img_path"]) for name in ("choice_vqa", "grounding") for row in asked(name)
+    }
     for name in FACTS:
         assert not pictures & {source_name(path) for row in learned(name) for path in media(row)}, name
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -199,9 +200,10 @@ def load(
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        wrapper, info = Qwen2VLForConditionalGeneration.from_pretrained(
-            weights, dtype=dtype, output_loading_info=True, local_files_only=True
-        )
+        with _without_adapter(weights) as plain:
+            wrapper, info = Qwen2VLForConditionalGeneration.from_pretrained(
+                plain, dtype=dtype, output_loading_info=True, local_files_only=True
+            )
         tokens = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True)
     except Exception as error:  # each library has types of its own for a damaged or missing file
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -215,6 +217,20 @@ def load(
                 hint="the files do not belong to this config.json, or a shard is missing",
             )
     return Qwen2VL(wrapper.to(device).eval(), tokens, limits)
+
+
+@contextlib.contextmanager
+def _without_adapter(folder: Path) -> Iterator[Path]:
+    """`folder`, or a folder of links to its files without those of a spare adapter: transformers would put it
+    on top of weights that already hold it."""
+    if not (folder / "adapter_config.json").is_file():
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as links:
+        for path in folder.iterdir():
+            if path.is_file() and not path.name.startswith("adapter_"):
+                Path(links, path.name).symlink_to(path.resolve())
+        yield Path(links)
 
 
 def normalised(patches: Tensor) -> Tensor:

@@ -211,10 +211,10 @@ def _autocast(model: torch.nn.Module, options: TrainOptions) -> Callable[[], tor
 
 
 def _change(options: TrainOptions, step: int) -> Callable[[Encoded], Encoded] | None:
-    if not options.augment:
+    if options.augment == "none":
         return None
     generator = np.random.default_rng([options.seed, step])
-    return lambda encoded: augment.changed(encoded, generator)
+    return lambda encoded: augment.changed(encoded, generator, options.augment)
 
 
 @contextlib.contextmanager

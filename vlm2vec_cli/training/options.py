@@ -7,6 +7,7 @@ from typing import Any
 
 from vlm2vec_cli.errors import UsageError
 
+AUGMENTS = ("none", "light", "strong")
 SCHEDULES = ("linear", "cosine", "constant")
 # VLM2Vec-V2's target modules: with the MLP's gate and up, as from version 2.1 on.
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -38,7 +39,7 @@ class TrainOptions:
     lora_dropout: float = 0.1
     lora_targets: tuple[str, ...] = LORA_TARGETS
     dora: bool = True
-    augment: bool = False
+    augment: str = "none"
     precision: str = "fp32"
     gradient_checkpointing: bool = False
     save_steps: int = 0
@@ -65,6 +66,8 @@ class TrainOptions:
                 raise UsageError(f"--{name.replace('_', '-')} must be above 0")
         if self.schedule not in SCHEDULES:
             raise UsageError(f"unknown schedule {self.schedule!r}", hint=f"one of {', '.join(SCHEDULES)}")
+        if self.augment not in AUGMENTS:
+            raise UsageError(f"unknown augmentation {self.augment!r}", hint=f"one of {', '.join(AUGMENTS)}")
         if not 0 <= self.lora_dropout < 1:
             raise UsageError("--lora-dropout must be at least 0 and below 1")
         if self.homogeneous and self.batch_size % self.homogeneous:

@@ -1,5 +1,6 @@
 import pytest
 from hypothesis import given
+
 from naive import CASES, CUTOFFS, Case, agree, one
 
 

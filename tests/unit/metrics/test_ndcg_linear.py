@@ -2,6 +2,7 @@ from math import log2
 
 import pytest
 from hypothesis import given
+
 from naive import CASES, CUTOFFS, Case, agree, one
 
 

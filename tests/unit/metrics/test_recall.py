@@ -1,4 +1,5 @@
 from hypothesis import given
+
 from naive import CASES, CUTOFFS, Case, agree, one
 
 

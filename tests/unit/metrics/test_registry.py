@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from naive import CASES, CUTOFFS, Case, measured
 
+from naive import CASES, CUTOFFS, Case, measured
 from vlm2vec_cli import metrics
 from vlm2vec_cli.errors import UsageError
 from vlm2vec_cli.metrics import Judged, Measure, parse

@@ -1,6 +1,7 @@
 """Changed pictures: the same layout, other pixels, the same every time."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -34,9 +35,10 @@ def test_frames_are_the_pixels_of_the_picture() -> None:
         assert np.array_equal(frame, expected)
 
 
-def test_only_pixels_and_key_change() -> None:
+@pytest.mark.parametrize("strength", ["light", "strong"])
+def test_only_pixels_and_key_change(strength: str) -> None:
     encoded = golden.encoded("v02_video_5f_text")
-    changed = augment.changed(encoded, np.random.default_rng(0))
+    changed = augment.changed(encoded, np.random.default_rng(0), strength)
     assert changed.ids is encoded.ids
     assert changed.slots is encoded.slots
     for before, after in zip(encoded.visuals, changed.visuals, strict=True):
@@ -49,12 +51,13 @@ def test_only_pixels_and_key_change() -> None:
         assert not np.array_equal(after.patches, before.patches)
 
 
-def test_the_draw_is_the_generators() -> None:
+@pytest.mark.parametrize("strength", ["light", "strong"])
+def test_the_draw_is_the_generators(strength: str) -> None:
     encoded = golden.encoded("i04_tiny_10x12")
-    first, again = (augment.changed(encoded, np.random.default_rng([1, 2])) for _ in range(2))
+    first, again = (augment.changed(encoded, np.random.default_rng([1, 2]), strength) for _ in range(2))
     assert np.array_equal(first.visuals[0].patches, again.visuals[0].patches)
     assert first.visuals[0].key == again.visuals[0].key
-    other = augment.changed(encoded, np.random.default_rng([1, 3]))
+    other = augment.changed(encoded, np.random.default_rng([1, 3]), strength)
     assert not np.array_equal(first.visuals[0].patches, other.visuals[0].patches)
 
 
