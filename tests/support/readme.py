@@ -63,6 +63,7 @@ def commands(code: str) -> list[list[str]]:
     """The words behind each `vlm2vec` in shell code or a Makefile, redirections left out."""
     found = []
     code = re.sub(r"\$[@<^*]|\$\(@D\)|\$\([A-Z_]+\)", "NAME", code).replace("$(shell", "(").replace("$$", "$")
+    code = re.sub(r"\$\{[A-Z]+:-(\w+)\}", r"\1", code)  # ${STEPS:-600}
     code = re.sub(r"\|\s*\n", "| ", code.replace("\\\n", " "))
     lexer = shlex.shlex(code, posix=True, punctuation_chars=MARKS)
     lexer.whitespace_split, lexer.whitespace, lexer.commenters = True, " \t\r", ""
