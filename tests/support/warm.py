@@ -6,13 +6,16 @@ All run under `-W error`, so that a warning fails the test that caused it.
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from runner import Done, Runner
 
@@ -72,9 +75,43 @@ class Warm(Runner):
             }
             code = self.server.run(request)
             done = Done(code, paths[1].read_bytes(), paths[2].read_bytes())
-        print(f"$ {' '.join(map(str, args))}\nstatus {code}\n--- stdout: {len(done.stdout)} bytes")
-        print(done.stderr[-4000:].decode(errors="replace"))
-        return done
+        return _shown(args, done)
+
+    @contextmanager
+    def talk(self, *args: str | Path) -> Iterator["Talk"]:
+        """A run that goes on inside the block, its stdout a pipe; what it left is known after the block."""
+        assert self.server
+        with tempfile.TemporaryDirectory() as folder:
+            pipe, stderr, process = (Path(folder) / name for name in ("stdout", "stderr", "process"))
+            os.mkfifo(pipe)
+            request = {
+                "args": [*map(str, args)],
+                "cwd": str(self.work),
+                "env": self.env(),
+                "streams": [os.devnull, str(pipe), str(stderr)],
+                "process": str(process),
+            }
+            with ThreadPoolExecutor(1) as pool:
+                code = pool.submit(self.server.run, request)
+                with pipe.open("rb") as stdout:
+                    talk = Talk(stdout, int(process.read_text()))
+                    yield talk
+            talk.done = _shown(args, Done(code.result(), b"", stderr.read_bytes()))
+
+
+@dataclass
+class Talk:
+    """A run that goes on."""
+
+    stdout: BinaryIO
+    process: int
+    done: Done | None = None
+
+
+def _shown(args: Sequence[str | Path], done: Done) -> Done:
+    print(f"$ {shlex.join(map(str, args))}\nstatus {done.exit_code}\n--- stdout: {len(done.stdout)} bytes")
+    print(done.stderr[-4000:].decode(errors="replace"))
+    return done
 
 
 def serve() -> None:
@@ -100,6 +137,8 @@ def serve() -> None:
 def _become(request: Mapping[str, Any]) -> None:
     from vlm2vec_cli import app
 
+    if "process" in request:
+        Path(request["process"]).write_text(str(os.getpid()))
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])

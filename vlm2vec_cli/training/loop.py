@@ -88,7 +88,7 @@ def train(
         log.info("going on from %s", found)
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     total = sum(parameter.numel() for parameter in model.parameters())
-    yield {
+    start = {
         "event": "start",
         "pairs": len(pairs),
         "steps": steps,
@@ -114,6 +114,7 @@ def train(
         # named gradient_checkpointing_enable in earlier releases of transformers
         getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
     with _signals() as stopped:
+        yield start
         for step in range(first, steps):
             begin = time.perf_counter()
             rate = learning_rate(options, step, steps)

@@ -165,7 +165,7 @@ def _exact() -> torch.autocast:
 
 
 @pytest.mark.parametrize(
-    "kind", [{"full": True, "augment": "strong"}, {"dora": True}, {"schedule": "cosine"}], ids=str
+    "kind", [{"full": True, "augment": "strong"}, {"dora": True, "schedule": "cosine"}], ids=str
 )
 def test_a_run_stopped_by_a_signal_goes_on_to_the_same_weights(tmp_path: Path, kind: dict[str, Any]) -> None:
     options = replace(SMALL, **kind)
