@@ -83,6 +83,7 @@ class _Batch(NamedTuple):
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)  # what is kept here may be used for training after it was made for embedding
 def _plan(lengths: tuple[int, ...], causal: bool) -> list[_Batch]:
     """Batches of segments of one length, or, where causality hides right padding, of nearly one length."""
     starts = [0, *accumulate(lengths)]

@@ -42,3 +42,11 @@ def test_gradients_pass_through_padding_untouched() -> None:
         at += length
     for tensor, grad in zip((query, key, value), packed, strict=True):
         assert torch.allclose(tensor.grad, grad, atol=1e-6)
+
+
+def test_what_embedding_left_behind_can_be_trained_with() -> None:
+    tensors = [torch.randn(1, 2, 9, 8, requires_grad=True) for _ in range(3)]
+    with torch.inference_mode():
+        packed_attention(nn.Identity(), *tensors, segment_lengths=(5, 4))
+    packed_attention(nn.Identity(), *tensors, segment_lengths=(5, 4))[0].sum().backward()
+    assert all(tensor.grad is not None for tensor in tensors)
