@@ -22,9 +22,12 @@ say "raw data to rows"
 vlm2vec prepare quickstart --split train -o train.jsonl
 vlm2vec prepare quickstart -o test.jsonl
 
-say "hard negatives, near in the eyes of the untrained model"
+# Rows are lines: grep picks the task whose negatives are worth their time here, cat puts the rows together again.
+say "hard negatives for the choice questions, near in the eyes of the untrained model"
 vlm2vec train train.jsonl "${recipe[@]}" --max-steps 0 --resume none -o untrained > untrained.log.jsonl
-vlm2vec mine-negatives train.jsonl -m untrained --num-negatives 1 --seed 42 -o pairs.jsonl
+grep '"dataset":"Quickstart_choice_vqa"' train.jsonl |
+  vlm2vec mine-negatives -m untrained --num-negatives 3 --seed 42 -o mined.jsonl
+grep -v '"dataset":"Quickstart_choice_vqa"' train.jsonl | cat - mined.jsonl > pairs.jsonl
 
 say "training"
 vlm2vec train pairs.jsonl "${recipe[@]}" --max-steps "${STEPS:-600}" --resume none -o trained > trained.log.jsonl
