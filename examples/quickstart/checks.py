@@ -11,6 +11,7 @@ from vlm2vec_cli.quickstart.honest_split import (
     DOCUMENTS,
     NEW_QUESTIONS,
     NEW_THINGS,
+    Row,
     Split,
     answer,
     asked_thing,
@@ -34,8 +35,8 @@ scenes   Put together from pictures of the two above. Apache-2.0 and MIT. Folder
 clips    Animated Fluent Emoji by Microsoft, as packaged in @lobehub/fluent-emoji-anim-1, encoded again as
          H.264 at 112 px. MIT (fluent-emoji.txt). mmeb-train/videos and mmeb-v2/video-tasks/videos.
 words    Names, other words and kinds in the Parquet files: emojibase-data 17.0.0. MIT (emojibase-data.txt).
-PDF      The ReportLab user guide, 134 pages; the sections and sentences asked for are quoted from it.
-         BSD (reportlab.txt). mmeb-train/pages and mmeb-v2/visdoc-tasks.
+PDF      The ReportLab user guide, 134 pages, its objects packed; the sections and sentences asked
+         for are quoted from it. BSD (reportlab.txt). mmeb-train/pages and mmeb-v2/visdoc-tasks.
 """
 
 
@@ -57,10 +58,16 @@ def scenes(parts: Mapping[str, str]) -> dict[str, set[str]]:
     return found
 
 
+def media(pair: Row) -> list[str]:
+    """Pictures, clips and pages of a training pair."""
+    sides = (pair["query"], pair["positive"], *pair.get("negatives", ()))
+    return [side[kind] for side in sides for kind in ("image", "video") if kind in side]
+
+
 def summary(split: Split) -> dict[str, Any]:
-    """Ids of the held-out and the seen things, and how many pairs were left out and why."""
+    """The held-out things, id to name, ids of the seen ones, and how many pairs were left out and why."""
     return {
-        "held_out": in_order(split.held_out),
+        "held_out": {i: split.names[i] for i in in_order(split.held_out)},
         "asked_by_name": in_order(split.asked_by_name),
         "asked_by_tags": in_order(split.asked_by_tags),
         "choice_pairs_with_a_held_out_wrong_option": split.wrong_options_held_out,
@@ -81,14 +88,17 @@ def check(split: Split, parts: Mapping[str, str]) -> None:
         things = {asked_thing(name, q, ids) for q in tasks[name].test}
         assert things, name
         assert things <= split.held_out, name
+    learned_media = {m for t in tasks.values() for pair in t.train for m in media(pair)}
+    wanted = {"choice_vqa": split.asked_by_name, "t2i": split.asked_by_name}
     for name in NEW_QUESTIONS:
-        things = {asked_thing(name, q, ids) for q in tasks[name].test}
-        assert things <= split.asked_by_name | split.asked_by_tags, name
-        assert not things & {thing for pair in tasks[name].train for thing in shown(pair, shows)}, name
-        shown_pictures = {q["image"] for q in tasks[name].test}
-        assert not shown_pictures & {
-            pair[s].get("image") for t in tasks.values() for pair in t.train for s in pair
-        }
+        task = tasks[name]
+        things = {asked_thing(name, q, ids) for q in task.test}
+        assert things, name
+        assert things <= wanted.get(name, split.asked_by_name | split.asked_by_tags | split.filmed), name
+        assert not things & {thing for pair in task.train for thing in shown(pair, shows)}, name
+        corpus = {row["id"]: row for row in task.corpus}
+        new = [q if name in ("choice_vqa", "grounding") else corpus[answer(q)] for q in task.test]
+        assert not learned_media & {q.get("image") or q["video"] for q in new}, name
     assert {answer(q) for q in tasks["name_new_style"].test} == split.asked_by_name
     assert {answer(q) for q in tasks["tags_to_seen"].test} <= split.asked_by_tags
 

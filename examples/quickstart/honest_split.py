@@ -4,8 +4,7 @@ The source tasks are split each for itself. Trained together they leak: the name
 is a training target of another. So one rule holds over all of them. `T` is the set of the 192 things that
 `t2i` asks for in the source, `V` the things of the clip tests, `G` the things named in the grounding test.
 
-* held out `N` = V, and as many things of T outside G, in the order of the SHA-256 of their id, as give 84 of
-T;
+* held out `N` = the first 84 things of T outside V and G, in the order of the SHA-256 of their id;
 * seen `S` = T without N (108 things), cut in two: `asked_by_name` (54 things, none with a clip), whose second
   drawing style is in no training pair, and `asked_by_tags` (54), whose picture is learned by its name.
 
@@ -15,14 +14,19 @@ Laws, asserted by `checks.py` before anything is written, and by the tests over 
    text, as a word of a word list, or as an answer. One exception, words only: among the four options that a
    choice question lists, a wrong one may be the name of a held-out thing. `Split.wrong_options_held_out`
    counts these pairs; without them more than half of the task would be gone.
-2. Tasks about new things ask for things of N alone. `name_new_style` asks for `asked_by_name`,
-   `tags_to_seen` for `asked_by_tags`. `choice_vqa` and `grounding` ask for things of S: their own training
-   pairs hold none of these, so that a name learned elsewhere has to be used in a new question, on a picture
-   that is in no training pair. Candidate pools stay whole.
-3. The picture that `name_new_style` shows is in no training pair of any task. `tags_to_seen` learns
-   name -> picture of the things that it asks for by other words.
-4. No training pair is a test pair, in either direction. Persons of the `composed` test are in no training
+2. Tasks about new things (`kind`, `i2i`) ask for things of N alone.
+3. Tasks that put a new question (`choice_vqa`, `grounding`, `t2i`, `t2v`, `i2v`) ask for things that their
+   own training pairs do not hold, so that what another task taught has to be used: `choice_vqa` and `t2i` for
+   `asked_by_name`, `grounding` for S, the clip tasks for V. The picture of the query of `choice_vqa` and of
+   `grounding`, and the picture or clip to be found of `t2i`, `t2v` and `i2v`, is in no training pair.
+4. `name_new_style` asks for `asked_by_name`, with pictures in no training pair of any task. `tags_to_seen`
+   asks for `asked_by_tags`: it learns name -> picture, and asks by other words.
+5. No training pair is a test pair, in either direction. Persons of the `composed` test are in no training
    pair, and a page that answers a query of one document task is in no training pair of either.
+
+Candidate pools stay whole. The source names one of the four or five things of a training scene; a second one,
+never of T, is asked for as well, and the two parts are each other's hard negative: parts of other scenes are
+told by their ground alone.
 """
 
 import hashlib
@@ -34,8 +38,8 @@ from typing import Any
 
 Row = dict[str, Any]
 
-NEW_THINGS = ("kind", "t2i", "i2i", "t2v", "i2v")
-NEW_QUESTIONS = ("choice_vqa", "grounding")
+NEW_THINGS = ("kind", "i2i")
+NEW_QUESTIONS = ("choice_vqa", "grounding", "t2i", "t2v", "i2v")
 DOCUMENTS = ("section_to_page", "sentence_to_page")
 TASKS = (
     "kind",
@@ -70,6 +74,7 @@ class Split:
     held_out: frozenset[str]
     asked_by_name: frozenset[str]
     asked_by_tags: frozenset[str]
+    filmed: frozenset[str]
     tasks: dict[str, Task]
     wrong_options_held_out: int = 0
     dropped: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -159,26 +164,52 @@ def decide(tasks: dict[str, Task]) -> Split:
     names = {row["id"]: row["text"] for row in tasks["name_new_style"].corpus}
     ids = {text: identity for identity, text in names.items()}
     pictured = {answer(q) for q in tasks["t2i"].test}
-    held = {answer(q) for name in ("t2v", "i2v") for q in tasks[name].test}
+    filmed = {answer(q) for name in ("t2v", "i2v") for q in tasks[name].test}
     grounded = {ids[q["text"]] for q in tasks["grounding"].test}
-    held |= set(in_order(pictured - held - grounded)[: 84 - len(held & pictured)])
+    held = set(in_order(pictured - filmed - grounded)[:84])
     seen = pictured - held
     tagged = {answer(q) for q in tasks["tags_to_seen"].test}
     moving = {row["id"] for row in tasks["t2v"].corpus}
     still = in_order(seen - moving)
-    by_name = sorted(still, key=lambda i: i in tagged)[:54]
-    split = Split(names, frozenset(held), frozenset(by_name), frozenset(seen - set(by_name)), tasks)
+    by_name = frozenset(sorted(still, key=lambda i: i in tagged)[:54])
+    by_tags = frozenset(seen - by_name)
+    split = Split(names, frozenset(held), by_name, by_tags, frozenset(filmed), tasks)
     wanted = dict.fromkeys(NEW_THINGS, split.held_out)
-    wanted |= {"choice_vqa": split.asked_by_name, "grounding": frozenset(seen)}
-    wanted |= {"name_new_style": split.asked_by_name, "tags_to_seen": split.asked_by_tags}
+    wanted |= {"choice_vqa": by_name, "t2i": by_name, "grounding": by_name | by_tags}
+    wanted |= {"t2v": split.filmed, "i2v": split.filmed}
+    wanted |= {"name_new_style": by_name, "tags_to_seen": by_tags}
     for name, things in wanted.items():
         tasks[name].test = [q for q in tasks[name].test if asked_thing(name, q, ids) in things]
     return split
 
 
-def build(demo: Path, scenes: Mapping[str, Iterable[str]]) -> Split:
-    """Read the source tasks and apply the split to queries and training pairs."""
-    split = decide(read_tasks(demo))
+def with_second_parts(pairs: list[Row], parts: Mapping[str, str], names: Mapping[str, str]) -> list[Row]:
+    """Each grounding pair and one more about its scene, for a thing in `names`, each with the other's part as
+    its hard negative; `parts` gives the thing on each part."""
+    both: list[Row] = []
+    for pair in pairs:
+        scene, part = (PurePosixPath(pair[side]["image"]) for side in ("query", "positive"))
+        others = (p for p in parts if p.rsplit("-", 1)[0] == scene.stem and p != part.stem)
+        second = next((p for p in others if parts[p] in names), None)
+        if second is None:
+            both.append(pair)
+            continue
+        picture = str(part.with_name(f"{second}.jpg"))
+        query = {**pair["query"], "text": names[parts[second]]}
+        both.append({**pair, "negatives": [{"image": picture}]})
+        both.append({"query": query, "positive": {"image": picture}, "negatives": [pair["positive"]]})
+    return both
+
+
+def build(demo: Path, scenes: Mapping[str, Iterable[str]], parts: Mapping[str, str]) -> Split:
+    """Read the source tasks and apply the split to queries and training pairs; `scenes` lists the things of
+    scenes and parts by their picture, `parts` those of parts by their name."""
+    tasks = read_tasks(demo)
+    tested = {answer(q) for q in tasks["t2i"].test}
+    split = decide(tasks)
+    untested = {i: name for i, name in split.names.items() if i not in tested}
+    grounding = tasks["grounding"]
+    grounding.train = with_second_parts(grounding.train, parts, untested)
     words = frozenset(split.names[i] for i in split.held_out)
     new_style = {q["image"] for q in split.tasks["name_new_style"].test}
     pages = {answer(q) for name in DOCUMENTS for q in split.tasks[name].test}

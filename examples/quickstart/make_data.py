@@ -13,9 +13,11 @@ the data stays small:
 * The clips of both clip tasks lie once, as files. Clips that no query of `t2v` asks for are the rows of
   `annotations/Quickstart_t2v/corpus-00000-of-00001.parquet`; they are candidates as well.
 * The corpora of the document tasks name pages of one PDF, with paths relative to `mmeb-v2/`.
+* Pictures are stored with better Huffman tables, an eighth smaller, pixel for pixel the same (that needs
+  `pip install mozjpeg-lossless-optimization`), and the PDF with its objects packed.
 
-The output is the same to the byte for the same source and the same versions of zlib and pyarrow: everything
-is in source order, archive members are sorted and dated 1980-01-01.
+The output is the same to the byte for the same source and the same versions of zlib, pyarrow, pymupdf
+and that package: everything is in source order, archive members are sorted and dated 1980-01-01.
 """
 
 import io
@@ -73,6 +75,21 @@ class Writer:
         (self.out / path).parent.mkdir(parents=True, exist_ok=True)
         (self.out / path).write_bytes((self.demo / source).read_bytes())
 
+    def picture(self, source: str) -> bytes:
+        """One JPEG of the source, the same pixels in fewer bytes."""
+        from mozjpeg_lossless_optimization import optimize
+
+        smaller: bytes = optimize((self.demo / source).read_bytes())
+        return smaller
+
+    def pdf(self, path: str) -> None:
+        """Write the PDF of the source with its objects packed; its pages stay as they are."""
+        import pymupdf
+
+        (self.out / path).parent.mkdir(parents=True, exist_ok=True)
+        with pymupdf.open(self.demo / PDF) as document:
+            document.save(self.out / path, garbage=4, deflate=True, use_objstms=1, no_new_id=True)
+
     def zip(self, path: str, members: Mapping[str, str]) -> None:
         """Write an archive of `members`, name to source."""
         (self.out / path).parent.mkdir(parents=True, exist_ok=True)
@@ -81,14 +98,14 @@ class Writer:
                 info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
                 info.compress_type, info.create_system = zipfile.ZIP_DEFLATED, 3
                 info.external_attr = 0o644 << 16
-                archive.writestr(info, (self.demo / members[name]).read_bytes())
+                archive.writestr(info, self.picture(members[name]))
 
     def tar(self, path: str, members: Mapping[str, str]) -> None:
         """Write an uncompressed tar of `members`, name to source."""
         (self.out / path).parent.mkdir(parents=True, exist_ok=True)
         with tarfile.open(self.out / path, "w", format=tarfile.USTAR_FORMAT) as archive:
             for name in sorted(members):
-                data = (self.demo / members[name]).read_bytes()
+                data = self.picture(members[name])
                 info = tarfile.TarInfo(name)
                 info.size, info.mode, info.mtime = len(data), 0o644, 315532800
                 archive.addfile(info, io.BytesIO(data))
@@ -122,12 +139,16 @@ def write_train(writer: Writer, task: Task) -> None:
         row = dict.fromkeys(COLUMNS, "")
         row["qry"] = query_text(facts, query.get("text", ""))
         row["pos_text"] = target_text(facts, positive.get("text", ""))
-        for side, column in ((query, "qry"), (positive, "pos")):
+        sides = [(query, "qry"), (positive, "pos")]
+        for negative in pair.get("negatives", ()):
+            row["neg_text"] = target_text(facts, "")
+            sides.append((negative, "neg"))
+        for side, column in sides:
             if "image" in side:
                 row[f"{column}_image_path"] = learned_path(side["image"])
                 if not side["image"].startswith("pages/"):
                     writer.learned.add(side["image"])
-            if facts.modality == "video":
+            if facts.modality == "video" and column != "neg":
                 row[f"{column}_video_path"] = side.get("video", "")
                 if "video" in side:
                     writer.copy(side["video"], f"{TRAIN}/{side['video']}")
@@ -227,7 +248,7 @@ def lines(rows: Iterable[Any]) -> str:
 def write(demo: Path, out: Path) -> None:
     """Write all data below `out`, over what is there."""
     parts: dict[str, str] = json.loads((HERE / "scene_things.json").read_text(encoding="utf-8"))
-    split = build(demo, checks.scenes(parts))
+    split = build(demo, checks.scenes(parts), parts)
     checks.check(split, parts)
     for folder in (TRAIN, EVAL, "licences"):
         shutil.rmtree(out / folder, ignore_errors=True)
@@ -241,8 +262,8 @@ def write(demo: Path, out: Path) -> None:
     write_clip_tasks(writer, split.tasks["t2v"], split.tasks["i2v"])
     writer.zip(f"{TRAIN}/images_zip/Quickstart.zip", {learned_path(one): one for one in writer.learned})
     writer.zip(f"{EVAL}/image-tasks/mmeb_v1.zip", {f"MMEB/{asked_path(one)}": one for one in writer.asked})
-    writer.copy(PDF, f"{TRAIN}/pages/{PDF}")
-    writer.copy(PDF, f"{EVAL}/visdoc-tasks/{PDF}")
+    writer.pdf(f"{TRAIN}/pages/{PDF}")
+    writer.pdf(f"{EVAL}/visdoc-tasks/{PDF}")
     for file in sorted((demo / "licences").glob("*.txt")):
         writer.copy(f"licences/{file.name}", f"licences/{file.name}")
     (out / "licences/SOURCES.txt").write_text(checks.SOURCES, encoding="utf-8")

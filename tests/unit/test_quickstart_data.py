@@ -56,9 +56,16 @@ def gold_things(name: str) -> set[str]:
 
 @cache
 def held_out() -> dict[str, str]:
-    """Held-out things, id to name, as the tests on new things ask for them."""
-    found = {thing(row["tgt_img_path"][0]): row["qry_text"] for row in asked("t2i")}
-    return found | {row["video_id"].upper(): row["caption"] for row in asked("t2v")}
+    """Held-out things, id to name."""
+    found: dict[str, str] = CATALOGUE["split"]["held_out"]
+    return found
+
+
+def clip_things(name: str) -> set[str]:
+    """Ids of the things whose clips a test asks for."""
+    if name == "t2v":
+        return {row["video_id"].upper() for row in asked("t2v")}
+    return {thing(row["positive_frames"][0]["output_path"]) for row in asked("i2v")}
 
 
 def media(row: Row) -> list[str]:
@@ -103,17 +110,23 @@ def source_name(path: str) -> str:
 # ------------------------------------------------------------------------------------------------ the split
 def test_held_out_things_follow_the_stated_rule() -> None:
     split = CATALOGUE["split"]
-    assert set(held_out()) == set(split["held_out"])
     seen = set(split["asked_by_name"]) | set(split["asked_by_tags"])
     assert not seen & set(held_out())
     assert len(split["asked_by_name"]) == len(split["asked_by_tags"]) == 54
 
-    pictured = seen | gold_things("t2i")
+    pictured = seen | set(held_out())
     assert len(pictured) == 192
-    moving = {row["video_id"].upper() for row in asked("t2v")}
+    filmed = clip_things("t2v") | clip_things("i2v")
     grounded = {thing_named()[row["qry_text"]] for row in asked("grounding")}
-    order = sorted(pictured - moving - grounded, key=lambda i: hashlib.sha256(i.encode()).hexdigest())
-    assert gold_things("t2i") == (moving & pictured) | set(order[: 84 - len(moving & pictured)])
+    order = sorted(pictured - filmed - grounded, key=lambda i: hashlib.sha256(i.encode()).hexdigest())
+    assert list(held_out()) == order[:84]
+
+
+def test_held_out_and_learned_names_are_all_names() -> None:
+    names = set(asked("name_new_style")[0]["tgt_text"])
+    assert len(names) == 480
+    assert set(held_out().values()) <= names
+    assert {row["pos_text"] for row in learned("name_new_style")} == names - set(held_out().values())
 
 
 def thing_named() -> dict[str, str]:
@@ -122,27 +135,32 @@ def thing_named() -> dict[str, str]:
 
 
 def test_new_thing_tasks_ask_for_held_out_things_alone() -> None:
-    new = set(held_out())
-    assert gold_things("i2i") == gold_things("t2i")
-    assert len(gold_things("t2i")) == len(asked("t2i")) == 84
-    assert {thing(row["qry_img_path"]) for row in asked("kind")} <= new
-    assert {thing(row["positive_frames"][0]["output_path"]) for row in asked("i2v")} <= new
-    assert {thing(row["input_frames"]) for row in asked("i2v")} <= new
+    assert gold_things("i2i") == set(held_out())
+    assert {thing(row["qry_img_path"]) for row in asked("kind")} <= set(held_out())
 
 
-def test_new_questions_are_about_named_things_that_their_own_training_has_not() -> None:
+@pytest.mark.parametrize("name", ["choice_vqa", "t2i", "grounding", "t2v", "i2v"])
+def test_new_questions_are_about_things_that_their_own_training_has_not(name: str) -> None:
     split = CATALOGUE["split"]
-    things = {thing(row["qry_img_path"]) for row in asked("choice_vqa")}
-    assert things <= set(split["asked_by_name"])
-    assert not things & {thing(row["qry_image_path"]) for row in learned("choice_vqa")}
-    named = {row["qry_text"] for row in asked("grounding")}
-    assert {thing_named()[name] for name in named} <= {*split["asked_by_name"], *split["asked_by_tags"]}
-    assert not named & {bare("grounding", row) for row in learned("grounding")}
-    pictures = {
-        source_name(row["qry_img_path"]) for name in ("choice_vqa", "grounding") for row in asked(name)
-    }
-    for name in FACTS:
-        assert not pictures & {source_name(path) for row in learned(name) for path in media(row)}, name
+    if name == "choice_vqa":
+        things = {thing(row["qry_img_path"]) for row in asked(name)}
+        new = {source_name(row["qry_img_path"]) for row in asked(name)}
+    elif name == "t2i":
+        things = gold_things(name)
+        new = {source_name(row["tgt_img_path"][0]) for row in asked(name)}
+    elif name == "grounding":
+        things = {thing_named()[row["qry_text"]] for row in asked(name)}
+        new = {source_name(row["qry_img_path"]) for row in asked(name)}
+    else:
+        things = clip_things(name)
+        new = {f"videos/{one.lower()}.mp4" for one in things}
+    assert things
+    assert not things & set(held_out())
+    if name not in ("t2v", "i2v"):
+        assert things <= {*split["asked_by_name"], *(split["asked_by_tags"] if name == "grounding" else ())}
+    assert not things & set().union(*map(shown_things, learned(name)))
+    for other in FACTS:
+        assert not new & {source_name(path) for row in learned(other) for path in media(row)}, other
 
 
 def test_seen_thing_tasks_ask_for_seen_things_alone() -> None:
@@ -255,8 +273,19 @@ def test_texts_hold_one_token_for_each_picture_and_clip(name: str) -> None:
         for text, side in (("qry", "qry"), ("pos_text", "pos")):
             assert row[text].count("<|image_1|>") == bool(row[f"{side}_image_path"])
             assert row[text].count("<video>") == bool(row.get(f"{side}_video_path"))
-        assert not row["neg_text"]
-        assert not row["neg_image_path"]
+        if name == "grounding":
+            assert row["neg_text"] == row["pos_text"]
+        else:
+            assert not row["neg_text"]
+            assert not row["neg_image_path"]
+
+
+def test_grounding_has_another_part_of_the_scene_as_its_hard_negative() -> None:
+    for row in learned("grounding"):
+        scene = PurePosixPath(row["qry_image_path"]).stem
+        right, wrong = (PurePosixPath(row[f"{side}_image_path"]).stem for side in ("pos", "neg"))
+        assert right != wrong
+        assert {right.rpartition("-")[0], wrong.rpartition("-")[0]} == {scene}
 
 
 def test_training_pictures_are_in_the_archive_and_nothing_else_is() -> None:
