@@ -44,6 +44,6 @@ def bar(
     from tqdm import tqdm
 
     shown: Iterable[Thing] = tqdm(
-        things, desc=label, unit=unit, total=total, file=sys.stderr, leave=False, dynamic_ncols=True
+        things, desc=label, unit=f" {unit}s", total=total, file=sys.stderr, leave=False, dynamic_ncols=True
     )
     return shown
