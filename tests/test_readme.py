@@ -119,7 +119,7 @@ def written() -> list[tuple[str, list[str]]]:
 WRITTEN = dict(written())
 
 
-def test_every_command_has_two_examples_and_the_readme_shows_all_six() -> None:
+def test_every_command_has_two_examples_and_the_readme_shows_them_all() -> None:
     assert [name for name, _ in EXAMPLES] == [name for name in app.COMMANDS for _ in range(2)]
     assert {words[0] for words in WRITTEN.values()} == {*app.COMMANDS, "--version"}
 

@@ -1,4 +1,4 @@
-"""The program: six commands in the order of the pipeline, and the place where errors become exit codes."""
+"""The program: its commands in the order of the pipeline, and the place where errors become exit codes."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from vlm2vec_cli import __version__, progress
-from vlm2vec_cli.commands import embed, mine_negatives, prepare, report, score, train
+from vlm2vec_cli.commands import doctor, embed, mine_negatives, prepare, report, score, train
 from vlm2vec_cli.errors import ReaderGone, UserError, nearest
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -22,6 +22,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "embed": embed.main,
     "score": score.main,
     "report": report.main,
+    "doctor": doctor.main,
 }
 INTERRUPTED, TERMINATED, BUG = 130, 143, 70
 

@@ -9,6 +9,8 @@ from runner import Runner
 from vlm2vec_cli import __version__
 from vlm2vec_cli.app import COMMANDS
 
+PIPELINE = ("prepare", "mine-negatives", "train", "embed", "score", "report")
+
 
 def test_version(vlm2vec: Runner) -> None:
     done = vlm2vec("--version")
@@ -17,7 +19,7 @@ def test_version(vlm2vec: Runner) -> None:
 
 def test_commands_are_listed_in_the_order_of_the_pipeline(vlm2vec: Runner) -> None:
     listed = re.findall(r"^  ([a-z-]+)  ", vlm2vec("--help").stdout.decode().partition("Commands:")[2], re.M)
-    assert listed == ["prepare", "mine-negatives", "train", "embed", "score", "report"] == list(COMMANDS)
+    assert listed == [*PIPELINE, "doctor"] == list(COMMANDS)
 
 
 def test_the_bare_program_shows_its_help_as_a_usage_error(vlm2vec: Runner) -> None:
@@ -55,7 +57,7 @@ def test_an_unknown_command_answers_with_the_nearest(vlm2vec: Runner) -> None:
     assert done.exit_code == 2
     assert done.stderr.decode().splitlines() == [
         "vlm2vec: error: no such command 'embde'",
-        "hint: did you mean 'embed'? known: prepare, mine-negatives, train, embed, score, report",
+        "hint: did you mean 'embed'? known: prepare, mine-negatives, train, embed, score, report, doctor",
     ]
 
 
