@@ -24,9 +24,11 @@ Laws, asserted by `checks.py` before anything is written, and by the tests over 
 5. No training pair is a test pair, in either direction. Persons of the `composed` test are in no training
    pair, and a page that answers a query of one document task is in no training pair of either.
 
-Candidate pools stay whole. The source names one of the four or five things of a training scene; a second one,
-never of T, is asked for as well, and the two parts are each other's hard negative: parts of other scenes are
-told by their ground alone.
+Candidate pools stay whole. Two tasks get hard negatives. The source names one of the four or five things of a
+training scene; a second one, never of T, is asked for as well, and each part is the other's negative: parts
+of other scenes are told by their ground alone. A wrong option of a choice question is its negative where it
+is the right answer to another: else the words alone tell the answer within a batch, and with all wrong
+options a model learns which names are never right.
 """
 
 import hashlib
@@ -201,6 +203,16 @@ def with_second_parts(pairs: list[Row], parts: Mapping[str, str], names: Mapping
     return both
 
 
+def with_wrong_options(pairs: list[Row]) -> list[Row]:
+    """Choice pairs, each with the wrong options that are right elsewhere as its hard negatives."""
+    right = {pair["positive"]["text"] for pair in pairs}
+    return [
+        {**pair, "negatives": [{"text": one} for one in options(pair["query"]["text"]) if one in wrong]}
+        for pair in pairs
+        for wrong in [right - {pair["positive"]["text"]}]
+    ]
+
+
 def build(demo: Path, scenes: Mapping[str, Iterable[str]], parts: Mapping[str, str]) -> Split:
     """Read the source tasks and apply the split to queries and training pairs; `scenes` lists the things of
     scenes and parts by their picture, `parts` those of parts by their name."""
@@ -235,6 +247,6 @@ def build(demo: Path, scenes: Mapping[str, Iterable[str]], parts: Mapping[str, s
             else:
                 kept.append(pair)
         task.train = kept
-    choice = split.tasks["choice_vqa"].train
+    choice = split.tasks["choice_vqa"].train = with_wrong_options(split.tasks["choice_vqa"].train)
     split.wrong_options_held_out = sum(bool(words & set(options(p["query"]["text"]))) for p in choice)
     return split

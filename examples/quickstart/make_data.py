@@ -134,26 +134,28 @@ def asked_path(picture: str) -> str:
 def write_train(writer: Writer, task: Task) -> None:
     """Write the subset of one task in the layout of MMEB-train."""
     facts, rows = FACTS[task.name], []
+    listed = any("negatives" in pair for pair in task.train)
     for pair in task.train:
         query, positive = pair["query"], pair["positive"]
-        row = dict.fromkeys(COLUMNS, "")
+        row: Row = dict.fromkeys(COLUMNS, "")
         row["qry"] = query_text(facts, query.get("text", ""))
         row["pos_text"] = target_text(facts, positive.get("text", ""))
-        sides = [(query, "qry"), (positive, "pos")]
-        for negative in pair.get("negatives", ()):
-            row["neg_text"] = target_text(facts, "")
-            sides.append((negative, "neg"))
-        for side, column in sides:
+        if listed:
+            row["neg_text"] = [target_text(facts, one.get("text", "")) for one in pair["negatives"]]
+            pictures = [one["image"] for one in pair["negatives"] if "image" in one]
+            row["neg_image_path"] = [learned_path(one) for one in pictures]
+            writer.learned.update(pictures)
+        for side, column in ((query, "qry"), (positive, "pos")):
             if "image" in side:
                 row[f"{column}_image_path"] = learned_path(side["image"])
                 if not side["image"].startswith("pages/"):
                     writer.learned.add(side["image"])
-            if facts.modality == "video" and column != "neg":
+            if facts.modality == "video":
                 row[f"{column}_video_path"] = side.get("video", "")
                 if "video" in side:
                     writer.copy(side["video"], f"{TRAIN}/{side['video']}")
         rows.append(row)
-    columns = dict.fromkeys(rows[0], pa.string())
+    columns = {name: STRINGS if listed and name.startswith("neg") else pa.string() for name in rows[0]}
     writer.table(f"{TRAIN}/{PREFIX}{task.name}/original-00000-of-00001.parquet", rows, columns)
 
 

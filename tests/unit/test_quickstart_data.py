@@ -69,8 +69,9 @@ def clip_things(name: str) -> set[str]:
 
 
 def media(row: Row) -> list[str]:
-    """Pictures and clips of a training pair."""
-    return [row[column] for column in row if column.endswith("_path") and row[column]]
+    """Pictures and clips of a training pair, those of its negatives too."""
+    paths = [row[column] for column in row if column.endswith("_path") and row[column]]
+    return [one for path in paths for one in (path if isinstance(path, list) else [path])]
 
 
 def bare(name: str, row: Row) -> str:
@@ -273,9 +274,7 @@ def test_texts_hold_one_token_for_each_picture_and_clip(name: str) -> None:
         for text, side in (("qry", "qry"), ("pos_text", "pos")):
             assert row[text].count("<|image_1|>") == bool(row[f"{side}_image_path"])
             assert row[text].count("<video>") == bool(row.get(f"{side}_video_path"))
-        if name == "grounding":
-            assert row["neg_text"] == row["pos_text"]
-        else:
+        if name not in ("grounding", "choice_vqa"):
             assert not row["neg_text"]
             assert not row["neg_image_path"]
 
@@ -283,9 +282,21 @@ def test_texts_hold_one_token_for_each_picture_and_clip(name: str) -> None:
 def test_grounding_has_another_part_of_the_scene_as_its_hard_negative() -> None:
     for row in learned("grounding"):
         scene = PurePosixPath(row["qry_image_path"]).stem
-        right, wrong = (PurePosixPath(row[f"{side}_image_path"]).stem for side in ("pos", "neg"))
-        assert right != wrong
-        assert {right.rpartition("-")[0], wrong.rpartition("-")[0]} == {scene}
+        parts_shown = [PurePosixPath(path).stem for path in (row["pos_image_path"], *row["neg_image_path"])]
+        assert len(set(parts_shown)) == 2
+        assert {part.rpartition("-")[0] for part in parts_shown} == {scene}
+        assert row["neg_text"] == [row["pos_text"]]
+
+
+def test_choice_has_the_wrong_options_that_are_right_elsewhere_as_hard_negatives() -> None:
+    right = {row["pos_text"] for row in learned("choice_vqa")}
+    counts = []
+    for row in learned("choice_vqa"):
+        offered = honest_split.options(bare("choice_vqa", row))
+        assert row["neg_text"] == [one for one in offered if one in right and one != row["pos_text"]]
+        assert not row["neg_image_path"]
+        counts.append(len(row["neg_text"]))
+    assert sum(counts) / len(counts) > 1
 
 
 def test_training_pictures_are_in_the_archive_and_nothing_else_is() -> None:
