@@ -22,12 +22,14 @@ say "raw data to rows"
 vlm2vec prepare quickstart --split train -o train.jsonl
 vlm2vec prepare quickstart -o test.jsonl
 
-# Rows are lines: grep picks the task whose negatives are worth their time here, cat puts the rows together again.
-say "hard negatives for the choice questions, near in the eyes of the untrained model"
+say "the model before training"
 vlm2vec train train.jsonl "${recipe[@]}" --max-steps 0 --resume none -o untrained > untrained.log.jsonl
-grep '"dataset":"Quickstart_choice_vqa"' train.jsonl |
-  vlm2vec mine-negatives -m untrained --num-negatives 3 --seed 42 -o mined.jsonl
-grep -v '"dataset":"Quickstart_choice_vqa"' train.jsonl | cat - mined.jsonl > pairs.jsonl
+
+# Rows are lines: grep picks the task whose negatives are worth their time here, cat puts the rows together again.
+say "hard negatives for the names, near in the eyes of the shipped model"
+grep '"dataset":"Quickstart_name_new_style"' train.jsonl |
+  vlm2vec mine-negatives -q -m quickstart --num-negatives 3 --summary mined.summary.json -o mined.jsonl
+grep -v '"dataset":"Quickstart_name_new_style"' train.jsonl | cat - mined.jsonl > pairs.jsonl
 
 say "training"
 vlm2vec train pairs.jsonl "${recipe[@]}" --max-steps "${STEPS:-600}" --resume none -o trained > trained.log.jsonl
