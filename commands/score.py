@@ -34,6 +34,20 @@ def main(
         str | None, _("FILE", "Write each query's metrics and top candidates: Parquet.")
     ] = None,
     bootstrap: Annotated[int, _("N", "Resamples of the queries for 95 % intervals; 0 for none.", 0)] = 1000,
+    dim: Annotated[
+        list[str] | None, _("N,...", "Score the first N numbers of the vectors, a row a dataset for each N.")
+    ] = None,
+    precision: Annotated[
+        list[str] | None, _("NAMES", "Score vectors rounded as embed does: float32,int8,binary.")
+    ] = None,
+    rescore: Annotated[
+        int | None, _("N", "Whole vectors put the first N of --dim and --precision in order.", 1)
+    ] = None,
+    scene_graph: Annotated[
+        bool, Option("--scene-graph", help="Recall@K of relations: rank all pairs of an `image_id` together.")
+    ] = False,
+    novel: Annotated[str | None, _("FILE", "Predicates that --scene-graph also judges apart.")] = None,
+    ignore: Annotated[list[str] | None, _("NAMES", "Predicates that --scene-graph leaves out.")] = None,
     allow_mixed_fingerprints: Annotated[
         bool, Option("--allow-mixed-fingerprints", help="Compare vectors of different models or settings.")
     ] = False,
@@ -71,6 +85,8 @@ def main(
     request = Request(metrics=metrics or (), main_metric=main_metric, similarity=similarity, ties=ties,
                       no_relevant=no_relevant, candidates=candidates or (), qrels=qrels, run=run, seed=seed,
                       rankings=rankings, rankings_format=rankings_format, top_k=top_k, per_query=per_query,
-                      bootstrap=bootstrap, allow_mixed=allow_mixed_fingerprints)  # fmt: skip
+                      bootstrap=bootstrap, allow_mixed=allow_mixed_fingerprints, dims=dim or (),
+                      precisions=precision or (), rescore=rescore, scene_graph=scene_graph, novel=novel,
+                      ignored=ignore or ())  # fmt: skip
     with session:
         session.write(score(session, request, has_inputs=bool(inputs)), SCORE)

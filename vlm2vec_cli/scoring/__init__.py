@@ -9,25 +9,28 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import cast, get_args
 
 from vlm2vec_cli import metrics
-from vlm2vec_cli.errors import DataError, UsageError
+from vlm2vec_cli.errors import DataError, UsageError, nearest
 from vlm2vec_cli.progress import bar
 from vlm2vec_cli.schemas.base import Row
 from vlm2vec_cli.schemas.item import ITEM
 from vlm2vec_cli.schemas.ranking import RANKING
 from vlm2vec_cli.schemas.vector import VECTOR
-from vlm2vec_cli.scoring import evaluate
+from vlm2vec_cli.scoring import evaluate, scene_graph
 from vlm2vec_cli.scoring.collect import Collector, check, judge_by
-from vlm2vec_cli.scoring.evaluate import NoRelevant, Result, Settings, Task
 from vlm2vec_cli.scoring.files import Form, side_files
-from vlm2vec_cli.scoring.matrix import Similarity
+from vlm2vec_cli.scoring.matrix import Precision, Similarity
 from vlm2vec_cli.scoring.per_query import NUM_CANDIDATES
+from vlm2vec_cli.scoring.result import DEFAULT, NoRelevant, Result, Settings, Task
 from vlm2vec_cli.scoring.runs import add_query, gather, read_qrels, read_run
+from vlm2vec_cli.scoring.scene_graph import SceneGraph, read_names
 from vlm2vec_cli.scoring.search import Ties
 from vlm2vec_cli.streams import Session, opening, read_lines, sinks
 
 log = logging.getLogger(__name__)
+ResultsOf = Callable[[Task], Iterator[Result]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,12 @@ class Request:
     seed: int = 0
     top_k: int = 100
     allow_mixed: bool = False
+    dims: Sequence[str] = ()
+    precisions: Sequence[str] = ()
+    rescore: int | None = None
+    scene_graph: bool = False
+    novel: str | None = None
+    ignored: Sequence[str] = ()
     candidates: Sequence[str] = ()
     qrels: str | None = None
     run: str | None = None
@@ -56,10 +65,9 @@ def score(session: Session, request: Request, *, has_inputs: bool) -> Iterator[R
 
     Everything that can be wrong with names and options is raised here, before any row is read.
     """
-    wanted = [name for names in request.metrics for name in names.split(",") if name.strip()]
     settings = Settings(
-        measures=tuple(dict.fromkeys(map(_parsed("--metrics"), wanted))) or Settings().measures,
-        main=None if request.main_metric is None else _parsed("--main-metric")(request.main_metric),
+        measures=tuple(map(_parsed("--metrics"), dict.fromkeys(_listed(request.metrics)))) or DEFAULT,
+        main=_main_metric(request),
         similarity=request.similarity,
         ties=request.ties,
         no_relevant=request.no_relevant,
@@ -67,20 +75,78 @@ def score(session: Session, request: Request, *, has_inputs: bool) -> Iterator[R
         seed=request.seed,
         keep=max(request.top_k if request.rankings else 0, NUM_CANDIDATES if request.per_query else 0),
         first_rank=request.per_query is not None,
+        rescore=request.rescore,
+        scene_graph=_scene_graph(request),
     )
+    if settings.rescore is not None:
+        settings = replace(settings, keep=min(settings.keep, settings.rescore))
+    variants = _variants(settings, request)
     if request.run is not None and request.candidates:
         raise UsageError("--run brings its own rankings, --candidates has no use with it")
     for path in (request.rankings, request.per_query):
         if path is not None:
             sinks.check_folder(path)
-    return _rows(session, request, settings, has_inputs)
+    return _rows(session, request, variants, has_inputs)
 
 
-def _rows(session: Session, request: Request, settings: Settings, has_inputs: bool) -> Iterator[Row]:
+def _listed(values: Sequence[str]) -> list[str]:
+    """Names from options that are repeated, hold several with commas between, or both."""
+    return [name.strip() for value in values for name in value.split(",") if name.strip()]
+
+
+def _main_metric(request: Request) -> metrics.Measure | None:
+    if request.main_metric is None or request.scene_graph:
+        return None
+    return _parsed("--main-metric")(request.main_metric)
+
+
+def _scene_graph(request: Request) -> SceneGraph | None:
+    if not request.scene_graph:
+        if request.novel is not None or request.ignored:
+            name = "--novel" if request.novel is not None else "--ignore"
+            raise UsageError(f"{name} has a use only with --scene-graph")
+        return None
+    if request.rescore is not None:
+        raise UsageError("--rescore and --scene-graph exclude each other")
+    lines = [] if request.novel is None else [line for _, line in read_lines(request.novel)]
+    ignored = frozenset(_listed(request.ignored))
+    return SceneGraph(read_names(lines), ignored, request.main_metric or scene_graph.MAIN)
+
+
+def _variants(settings: Settings, request: Request) -> list[Settings]:
+    """One for each dimension and precision asked for; rankings and per-query results are of one alone."""
+    dims: list[int | None] = []
+    for text in _listed(request.dims):
+        if not text.isdecimal() or int(text) < 1:
+            raise UsageError(f"--dim: expected numbers above 0, got {text!r}", hint="such as --dim 1536,256")
+        dims.append(int(text))
+    precisions: list[Precision | None] = []
+    for name in _listed(request.precisions):
+        if name not in get_args(Precision):
+            known = get_args(Precision)
+            hint = nearest(name, known) or f"one of {', '.join(known)}"
+            raise UsageError(f"--precision: unknown {name!r}", hint=hint)
+        precisions.append(cast(Precision, name))
+    if request.run is not None and (dims or precisions or request.rescore is not None):
+        raise UsageError("--dim, --precision and --rescore are for vectors, --run has none")
+    variants = [
+        replace(settings, dim=dim, precision=precision)
+        for dim in dict.fromkeys(dims or [None])
+        for precision in dict.fromkeys(precisions or [None])
+    ]
+    if len(variants) > 1 and (request.rankings or request.per_query):
+        raise UsageError("--rankings and --per-query hold one dimension and precision at a time")
+    return variants
+
+
+def _rows(
+    session: Session, request: Request, variants: Sequence[Settings], has_inputs: bool
+) -> Iterator[Row]:
+    settings = variants[0]
     if request.run is None:
-        tasks, result_of = _from_vectors(session, request, settings)
+        tasks, results_of = _from_vectors(session, request, variants)
     else:
-        tasks, result_of = _from_run(session, request, settings, request.run, has_inputs)
+        tasks, results_of = _from_run(session, request, settings, request.run, has_inputs)
     with contextlib.ExitStack() as stack:
         files = side_files(
             tasks,
@@ -92,21 +158,21 @@ def _rows(session: Session, request: Request, settings: Settings, has_inputs: bo
         )
         takers = [stack.enter_context(file) for file in files]
         for task in bar(tasks, label="scoring", unit="dataset", quiet=session.quiet):
-            result = result_of(task)
-            for take in takers:
-                take(result)
-            if result.num_without:
+            for result in results_of(task):
+                for take in takers:
+                    take(result)
+                yield result.row()
+            if result.num_without and settings.scene_graph is None:
                 done = "left out" if settings.no_relevant == "exclude" else "count as 0"
                 count = f"{result.num_without} of {len(task.dataset.query_ids)}"
                 log.warning(
                     "dataset %r: %s queries have nothing relevant and are %s", task.dataset.name, count, done
                 )
-            yield result.row()
 
 
 def _from_vectors(
-    session: Session, request: Request, settings: Settings
-) -> tuple[list[Task], Callable[[Task], Result]]:
+    session: Session, request: Request, variants: Sequence[Settings]
+) -> tuple[list[Task], ResultsOf]:
     collector = Collector(
         session.reject,
         similarity=request.similarity,
@@ -129,19 +195,19 @@ def _from_vectors(
         judge_by(datasets[0], read_qrels(read_lines(request.qrels), request.qrels))
         check(datasets)
 
-    def result_of(task: Task) -> Result:
-        result = evaluate.by_vectors(task, settings)
+    def results_of(task: Task) -> Iterator[Result]:
+        for settings in variants:
+            yield evaluate.by_vectors(task, settings)
         for matrix in (task.dataset.query_vectors, task.dataset.candidate_vectors):
             if matrix is not None:
                 matrix.close()
-        return result
 
-    return evaluate.plan(datasets, settings), result_of
+    return evaluate.plan(datasets, variants[0]), results_of
 
 
 def _from_run(
     session: Session, request: Request, settings: Settings, path: str, has_inputs: bool
-) -> tuple[list[Task], Callable[[Task], Result]]:
+) -> tuple[list[Task], ResultsOf]:
     settings = replace(settings, similarity=Settings().similarity)  # there are no vectors to compare
     collector = Collector(session.reject, vectors=False, keep_content=request.per_query is not None)
     if has_inputs:
@@ -166,14 +232,14 @@ def _from_run(
                     add_query(dataset, query, request.qrels)
         judge_by(dataset, qrels)
 
-    def result_of(task: Task) -> Result:
+    def results_of(task: Task) -> Iterator[Result]:
         found = run.rankings.get(task.dataset.name, {})
         missing = sum(bool(gains) for at, gains in enumerate(task.dataset.relevant) if at not in found)
         if missing:
             log.warning("dataset %r: %d queries have no ranking and count as 0", task.dataset.name, missing)
-        return evaluate.by_run(task, settings, found)
+        yield evaluate.by_run(task, settings, found)
 
-    return evaluate.plan(run.datasets.values(), settings), result_of
+    return evaluate.plan(run.datasets.values(), settings), results_of
 
 
 def _parsed(option: str) -> Callable[[str], metrics.Measure]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vlm2vec_cli.errors import DataError, UserError
 from vlm2vec_cli.schemas.base import Record
+from vlm2vec_cli.scoring import digests
 from vlm2vec_cli.scoring.matrix import Budget, Matrix, Similarity
 
 Ints = NDArray[np.int64]
@@ -34,9 +35,8 @@ class Dataset:
     name: str
     source: str  # the input where it first appeared
     facts: dict[str, str] = field(default_factory=dict)
-    made_by: dict[str, str] = field(
-        default_factory=dict
-    )  # model, fingerprint of the first row; "" where unknown
+    texts: int = 0  # sum of the digests of its texts
+    made_by: dict[str, str] = field(default_factory=dict)  # of the first row: model, fingerprint; else ""
     models: list[str] = field(default_factory=list)
     fingerprints: list[str] = field(default_factory=list)
 
@@ -44,14 +44,13 @@ class Dataset:
     query_places: list[str] = field(default_factory=list)
     query_content: list[dict[str, Any]] = field(default_factory=list)
     query_vectors: Matrix | None = None
+    images: list[str | None] = field(default_factory=list)  # what a query's `image_id` says
     relevant: list[dict[int, float]] = field(default_factory=list)
     pools: list[Ints | None] = field(default_factory=list)
 
     number: dict[str, int] = field(default_factory=dict)
     ids: list[str] = field(default_factory=list)
-    candidate_rows: dict[int, int] = field(
-        default_factory=dict
-    )  # candidate number -> row of candidate_vectors
+    candidate_rows: dict[int, int] = field(default_factory=dict)  # candidate number -> row of its vector
     candidate_content: dict[int, dict[str, Any]] = field(default_factory=dict)
     candidate_vectors: Matrix | None = None
 
@@ -109,11 +108,13 @@ class Collector:
             )
             if self._vectors:
                 self._check_maker(dataset, record)
+            side = role or record.row["role"]
             try:
-                if (role or record.row["role"]) == "query":
+                if side == "query":
                     self._add_query(dataset, record)
                 else:
                     self._add_candidate(dataset, record)
+                dataset.texts += digests.of_text(side, record.row)
             except DataError as error:
                 self._reject(error.at(record.place))
         return count
@@ -129,6 +130,7 @@ class Collector:
             dataset.query_vectors = self._appended(dataset.query_vectors, row)
         dataset.query_ids[row["id"]] = len(dataset.query_ids)
         dataset.query_places.append(record.place)
+        dataset.images.append(None if row.get("image_id") is None else str(row["image_id"]))
         dataset.relevant.append(numbered(dataset, row.get("relevant") or {}))
         dataset.pools.append(
             None if pool is None else np.array([dataset.number_of(one) for one in pool], np.int64)

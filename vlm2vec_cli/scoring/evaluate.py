@@ -3,108 +3,27 @@
 Q queries, M metrics, R ranks, K ranks that are kept.
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vlm2vec_cli import __version__, catalogue, metrics
-from vlm2vec_cli.errors import UsageError
+from vlm2vec_cli import catalogue, metrics
+from vlm2vec_cli.errors import DataError, UsageError
 from vlm2vec_cli.metrics import Judged, Measure
-from vlm2vec_cli.scoring import bootstrap, search
+from vlm2vec_cli.scoring import digests, scene_graph, search
 from vlm2vec_cli.scoring.collect import FACTS, Dataset, named
 from vlm2vec_cli.scoring.judge import Judgements, num_ranks, values
-from vlm2vec_cli.scoring.matrix import Similarity
-from vlm2vec_cli.scoring.search import Block, Ties
+from vlm2vec_cli.scoring.matrix import Matrix, Rows
+from vlm2vec_cli.scoring.result import Ints, Overall, Result, Settings, Task
+from vlm2vec_cli.scoring.search import Block
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-NoRelevant = Literal["exclude", "zero", "error"]
-
-METRICS: Final = ("hit", "precision", "recall", "f1", "map", "mrr", "ndcg_linear", "ndcg_exponential")
-CUTOFFS: Final = (1, 5, 10)
-DEFAULT: Final = tuple(Measure(metric, k) for metric in METRICS for k in CUTOFFS)
-"""What the reference prints."""
+Blocks = Callable[[Ints, int | None], Iterator[Block]]  # queries, depth (None: whole rankings) -> rankings
 
 MAIN: Final = {"visdoc": Measure("ndcg_linear", 5)}
 ANY_MAIN: Final = Measure("hit", 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How to score. `keep` is how many ranked candidates of each query a result holds."""
-
-    measures: tuple[Measure, ...] = DEFAULT
-    main: Measure | None = None
-    similarity: Similarity = "cosine"
-    ties: Ties = "id"
-    no_relevant: NoRelevant = "exclude"
-    resamples: int = 1000
-    seed: int = 0
-    keep: int = 0
-    first_rank: bool = False  # whether `Result.rank_Q` is needed
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One dataset with what is to be measured on it."""
-
-    dataset: Dataset
-    measures: tuple[Measure, ...]
-    main: Measure
-    facts: dict[str, str]
-
-    @property
-    def made_by(self) -> dict[str, str]:
-        """`model` and `fingerprint` as far as the vectors said."""
-        known = {"model": self.dataset.models, "fingerprint": self.dataset.fingerprints}
-        return {name: " + ".join(several) for name, several in known.items() if several}
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came out for one dataset; candidates are numbers of the dataset, -1 past the end of a ranking."""
-
-    task: Task
-    settings: Settings
-    query_Q: Ints  # positions in the dataset's queries, those without relevant left out or not
-    values_QM: Floats
-    rank_Q: Ints  # of the first relevant candidate, 0 where none is ranked; zeros unless settings.first_rank
-    num_ranked_Q: Ints
-    index_QK: Ints
-    score_QK: NDArray[np.float32]  # NaN where a run has no scores
-    num_candidates: int
-    num_without: int  # queries without anything relevant
-
-    def row(self) -> dict[str, Any]:
-        """The score row."""
-        dataset, names = self.task.dataset, [measure.name for measure in self.task.measures]
-        count = len(self.values_QM)
-        means = {name: math.fsum(self.values_QM[:, m]) / count for m, name in enumerate(names)}
-        row: dict[str, Any] = {"dataset": dataset.name}
-        row |= {name: self.task.facts[name] for name in FACTS[:3] if name in self.task.facts}
-        row |= self.task.made_by
-        row |= {"num_queries": count, "num_candidates": self.num_candidates}
-        if self.num_without:
-            row["num_without_relevant"] = self.num_without
-        row |= {
-            "main_metric": self.task.main.name,
-            "main_score": means[self.task.main.name],
-            "metrics": means,
-        }
-        if self.settings.resamples and count > 1:
-            rng = bootstrap.generator(self.settings.seed, dataset.name)
-            ends = bootstrap.intervals(self.values_QM, self.settings.resamples, rng)
-            row["ci95"] = dict(zip(names, ends.tolist(), strict=True))
-        usual = Settings()
-        if self.settings.similarity != usual.similarity:
-            row["similarity"] = self.settings.similarity
-        if self.settings.ties != usual.ties:
-            row["ties"] = self.settings.ties
-        return row | {"tool_version": __version__}
 
 
 def plan(datasets: Iterable[Dataset], settings: Settings) -> list[Task]:
@@ -121,36 +40,42 @@ def plan(datasets: Iterable[Dataset], settings: Settings) -> list[Task]:
             except UsageError as error:
                 raise dataset.error(f"main_metric: {error.fact}", hint=error.hint) from None
         main = main or MAIN.get(facts.get("modality", ""), ANY_MAIN)
-        tasks.append(Task(dataset, tuple(dict.fromkeys((*settings.measures, main))), main, facts))
+        measures = tuple(dict.fromkeys((*settings.measures, main)))
+        tasks.append(Task(dataset, measures, main, facts, digests.of(dataset)))
     return tasks
 
 
 def by_vectors(task: Task, settings: Settings) -> Result:
     """Ranks by the similarity of vectors: each query's pool where it has one, else all candidates."""
     dataset = task.dataset
-    assert dataset.query_vectors is not None
-    assert dataset.candidate_vectors is not None
     judgements = Judgements(dataset.relevant)
     query_Q = _scored(dataset, judgements, settings)
-    rows_QD, row_of = dataset.query_vectors.rows_ND(), dataset.row_of()
+    whole_QD, rows_QD = _seen(dataset, dataset.query_vectors, settings)
+    whole_ND, rows_ND = _seen(dataset, dataset.candidate_vectors, settings)
+    row_of = dataset.row_of()
     number_of = np.array(list(dataset.candidate_rows), np.int64)
 
     def relevant(query_Q: Ints, row_QR: Ints) -> NDArray[np.bool_]:
         return judgements.relevant(query_Q, np.where(row_QR >= 0, number_of[row_QR], -1))
 
     corpus = search.Corpus(
-        dataset.candidate_vectors.rows_ND(),
+        rows_ND,
         search.by_id([dataset.ids[number] for number in number_of]),
         settings.ties,
         relevant if settings.ties != "id" else None,
     )
+    whole = replace(corpus, rows_ND=whole_ND)
 
-    def blocks(depth: int | None) -> Iterator[Block]:
+    def blocks(query_Q: Ints, depth: int | None) -> Iterator[Block]:
+        if depth is not None and settings.rescore is not None:
+            depth = max(depth, settings.rescore)
         local = np.array([dataset.pools[query] is not None for query in query_Q], bool)
         everything = search.search_all(corpus, rows_QD, query_Q[~local], depth or len(corpus.rows_ND))
         pools = [row_of[pool] for query in query_Q[local] if (pool := dataset.pools[query]) is not None]
         for found in (everything, search.search_pools(corpus, rows_QD, query_Q[local], pools)):
             for block in found:
+                if settings.rescore is not None:
+                    block = search.rescored(whole, whole_QD, block, settings.rescore)
                 index_QR = np.where(block.index_QR >= 0, number_of[block.index_QR], -1)
                 yield Block(block.query_Q, index_QR, block.score_QR, block.num_ranked_Q, block.unique)
 
@@ -158,7 +83,11 @@ def by_vectors(task: Task, settings: Settings) -> Result:
         golds = [row_of[list(dataset.relevant[query])] for query in query_Q]
         return search.rank_of_first(corpus, rows_QD, query_Q, golds)
 
-    return _result(task, settings, judgements, query_Q, blocks, rank_beyond, len(number_of))
+    stored: dict[str, Any] = {"dim": rows_ND.dim, "precision": rows_ND.precision}
+    if settings.rescore is not None:
+        stored["rescore"] = settings.rescore
+    result = _result(task, settings, judgements, query_Q, blocks, rank_beyond, len(number_of))
+    return replace(result, stored=stored, overall=_overall(task, settings, blocks))
 
 
 def by_run(
@@ -174,7 +103,7 @@ def by_run(
     tie_N = search.by_id(dataset.ids)
     nothing = (np.empty(0, np.int64), None)
 
-    def blocks(depth: int | None) -> Iterator[Block]:
+    def blocks(query_Q: Ints, depth: int | None) -> Iterator[Block]:
         for query in query_Q:
             index_R, score_R = rankings.get(int(query), nothing)
             query_1, index_1R = np.array([query]), index_R[None]
@@ -186,7 +115,31 @@ def by_run(
             yield Block(query_1, index_1R, score_1R, np.array([len(index_R)]), False)
 
     num_candidates = len(set().union(*(index_R.tolist() for index_R, _ in rankings.values())))
-    return _result(task, settings, judgements, query_Q, blocks, None, num_candidates)
+    result = _result(task, settings, judgements, query_Q, blocks, None, num_candidates)
+    return replace(result, overall=_overall(task, settings, blocks))
+
+
+def _overall(task: Task, settings: Settings, blocks: Blocks) -> dict[str, Overall]:
+    if settings.scene_graph is None:
+        return {}
+    everything = blocks(np.arange(len(task.dataset.query_ids)), None)
+    return scene_graph.measure(settings.scene_graph, task.dataset, everything, settings)
+
+
+def _seen(dataset: Dataset, matrix: Matrix | None, settings: Settings) -> tuple[Rows, Rows]:
+    """The vectors as they are, and as the settings have them cut and rounded."""
+    assert matrix is not None
+    rows = matrix.rows()
+    try:
+        seen = rows.seen_as(settings.dim, settings.precision)
+    except DataError as error:
+        raise dataset.error(error.fact, hint=error.hint) from None
+    if settings.rescore is not None and (seen.dim, seen.precision) == (rows.dim, rows.precision):
+        raise dataset.error(
+            "--rescore has no more to go by than the search",
+            hint="give float32 vectors, and --precision binary or --dim 256 for the search",
+        )
+    return rows, seen
 
 
 def _scored(dataset: Dataset, judgements: Judgements, settings: Settings) -> Ints:
@@ -207,11 +160,11 @@ def _result(
     settings: Settings,
     judgements: Judgements,
     query_Q: Ints,
-    blocks: Callable[[int | None], Iterator[Block]],
+    blocks: Blocks,
     rank_beyond: Callable[[Ints], Ints] | None,
     num_candidates: int,
 ) -> Result:
-    """Measures block by block; `blocks(None)` gives whole rankings."""
+    """Measures block by block."""
     has_Q = judgements.num_relevant_Q[query_Q] > 0
     width = num_ranks(task.measures, judgements.num_relevant_Q)
     whole = any(measure.k is None for measure in task.measures)
@@ -228,7 +181,7 @@ def _result(
         num_candidates,
         int((judgements.num_relevant_Q == 0).sum()),
     )
-    for block in blocks(None if whole else depth):
+    for block in blocks(query_Q, None if whole else depth):
         at = np.searchsorted(query_Q, block.query_Q)
         index_QR = block.index_QR if whole or settings.first_rank else block.index_QR[:, :depth]
         judged = judgements.judge(block.query_Q, index_QR, width, unique=block.unique)

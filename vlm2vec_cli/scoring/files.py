@@ -6,8 +6,8 @@ from typing import Final, Literal, get_args
 
 from vlm2vec_cli.schemas.ranking import RANKING
 from vlm2vec_cli.scoring import rankings
-from vlm2vec_cli.scoring.evaluate import Result, Settings, Task
 from vlm2vec_cli.scoring.per_query import PerQueryWriter
+from vlm2vec_cli.scoring.result import Result, Settings, Task
 from vlm2vec_cli.streams import sinks
 from vlm2vec_cli.streams.parquet import ParquetWriter
 

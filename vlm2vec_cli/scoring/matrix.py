@@ -1,11 +1,14 @@
 """Vectors of one side of a dataset, row by row: in memory up to a budget, beyond it in a temporary file.
 
+Rows stay as they came, float32, int8 or packed bits, and are decoded in the blocks that are looked at.
+
 D embedding dimension, N rows.
 """
 
 import tempfile
+from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import IO, Literal
+from typing import IO, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +16,10 @@ from numpy.typing import NDArray
 from vlm2vec_cli.errors import DataError
 
 Similarity = Literal["cosine", "dot"]
+Precision = Literal["float32", "int8", "binary"]
 MEMORY_BYTES = 1 << 30
+STORED: Final[dict[str, Precision]] = {"int8": "int8", "uint8": "binary"}
+"""The precision that a stored number type means; all others are float32."""
 
 
 class Budget:
@@ -23,8 +29,67 @@ class Budget:
         self.left = num_bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Stored rows as search sees them: float32 of shape (N, dim), decoded where they are asked for.
+
+    A row is cut to its first `dim` numbers, then rounded to `precision` as `embed` rounds; with `unit` it has
+    length 1 after each of the two, so cut and rounded rows compare as if they had been embedded so.
+    """
+
+    stored: NDArray[Any]
+    dim: int
+    unit: bool
+    precision: Precision
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and dimensions."""
+        return len(self.stored), self.dim
+
+    @property
+    def full_dim(self) -> int:
+        """The dimensions that are stored."""
+        return int(self.stored.shape[1]) * (8 if self.stored.dtype == np.uint8 else 1)
+
+    @property
+    def stored_precision(self) -> Precision:
+        """What the rows were stored in."""
+        return STORED.get(self.stored.dtype.name, "float32")
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def __getitem__(self, index: Any) -> NDArray[np.float32]:
+        """The rows at a slice or an array of any shape; without a copy where there is nothing to decode."""
+        found: NDArray[Any] = self.stored[index]
+        cut = self.dim < self.full_dim
+        if found.dtype == np.float32 and not cut and self.precision == "float32":
+            return found  # of length 1 already, see Matrix.append
+        if found.dtype == np.uint8:
+            found = np.unpackbits(found, axis=-1).astype(np.float32) * 2 - 1
+        found = found[..., : self.dim]
+        if self.unit and (cut or self.stored.dtype != np.float32):
+            found = _of_length_1(found)
+        if self.precision != self.stored_precision:
+            found = np.rint(found * 127) if self.precision == "int8" else np.where(found > 0, 1, -1)
+            found = _of_length_1(found) if self.unit else found
+        return found.astype(np.float32, copy=False)
+
+    def seen_as(self, dim: int | None, precision: Precision | None) -> "Rows":
+        """The same rows cut and rounded; both None: as they are. DataError for what they cannot be."""
+        if dim is not None and dim > self.full_dim:
+            raise DataError(f"vectors have {self.full_dim} dimensions, --dim asks for {dim}")
+        if precision is not None and precision != self.precision:
+            if self.precision != "float32":
+                raise DataError(f"vectors are {self.precision}, --precision asks for {precision}")
+            if not self.unit:
+                raise DataError("only vectors of length 1 can be rounded", hint="leave --similarity dot out")
+        return replace(self, dim=dim or self.dim, precision=precision or self.precision)
+
+
 class Matrix:
-    """Float32 rows; for cosine similarity of length 1 as soon as they are in."""
+    """Rows of one number type; float32 ones under cosine have length 1 as soon as they are in."""
 
     def __init__(self, budget: Budget, similarity: Similarity) -> None:
         self.num_rows = 0
@@ -35,61 +100,85 @@ class Matrix:
         self._file: IO[bytes] = BytesIO()
         self._on_disk = False
         self._first = b""
+        self._dtype: np.dtype[Any] = np.dtype(np.float32)
+        self._num_bytes = 0
 
     def append(self, embedding: NDArray[np.generic]) -> None:
         """Adds one row (D,): float32, int8 (taken as numbers) or uint8 (bits, each +1 or -1).
 
-        DataError without a place for another dimension than the rows before, a number that is not finite,
-        and, under cosine, a vector of length 0.
+        DataError without a place for another dimension or number type than the rows before, a number that is
+        not finite, and, under cosine, a vector of length 0.
         """
-        row_D = _as_float32(embedding)
-        if self.num_rows and len(row_D) != self.dim:
-            raise DataError(f"embedding has {len(row_D)} dimensions, the rows before have {self.dim}")
-        if not np.isfinite(row_D).all():
-            raise DataError("embedding holds a number that is not finite (NaN or infinity)")
-        if self._similarity == "cosine":
-            length = float(np.linalg.norm(row_D.astype(np.float64)))
-            if length == 0:
-                raise DataError(
-                    "embedding has length 0, so it has no cosine", hint="--similarity dot takes it"
-                )
-            row_D = (row_D / length).astype(np.float32)
+        row_D = embedding
+        if row_D.dtype.name not in STORED:
+            row_D = self._checked(row_D.astype(np.float32, copy=False))
+        elif row_D.dtype == np.int8 and self._similarity == "cosine" and not row_D.any():
+            raise _no_length()
+        dim = len(row_D) * (8 if row_D.dtype == np.uint8 else 1)
+        if not self.num_rows:
+            self.dim, self._dtype = dim, row_D.dtype
+        elif row_D.dtype != self._dtype:
+            names = (STORED.get(one.name, "float32") for one in (row_D.dtype, self._dtype))
+            raise DataError("embedding is {}, those of the rows before are {}".format(*names))
+        elif dim != self.dim:
+            raise DataError(f"embedding has {dim} dimensions, the rows before have {self.dim}")
         data = row_D.tobytes()
         if not self.num_rows:
-            self.dim, self._first = len(row_D), data
+            self._first = data
         self.all_equal = self.all_equal and data == self._first
         if not self._on_disk and len(data) > self._budget.left:
             self._move_to_disk()
         if not self._on_disk:
             self._budget.left -= len(data)
         self._file.write(data)
+        self._num_bytes += len(data)
         self.num_rows += 1
 
-    def rows_ND(self) -> NDArray[np.float32]:
+    def rows(self) -> Rows:
         """All rows, without a copy; of a matrix on disk the pages that are read."""
+        stored: NDArray[Any]
         if isinstance(self._file, BytesIO):
-            return np.frombuffer(self._file.getbuffer(), np.float32).reshape(self.num_rows, self.dim)
-        self._file.flush()
-        return np.memmap(self._file, np.float32, mode="r", shape=(self.num_rows, self.dim))
+            stored = np.frombuffer(self._file.getbuffer(), self._dtype).reshape(self.num_rows, -1)
+        else:
+            self._file.flush()
+            stored = np.memmap(self._file, self._dtype, mode="r").reshape(self.num_rows, -1)
+        precision = STORED.get(self._dtype.name, "float32")
+        return Rows(stored, self.dim, self._similarity == "cosine", precision)
 
     def close(self) -> None:
-        """Frees memory or file; arrays of `rows_ND` must not be in use any more."""
+        """Frees memory or file; arrays of `rows` must not be in use any more."""
         if not self._on_disk:
-            self._budget.left += self.num_rows * self.dim * 4
+            self._budget.left += self._num_bytes
         else:
             self._file.close()
         self._file = BytesIO()
-        self.num_rows = 0
+        self.num_rows = self._num_bytes = 0
+
+    def _checked(self, row_D: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not np.isfinite(row_D).all():
+            raise DataError("embedding holds a number that is not finite (NaN or infinity)")
+        if self._similarity == "dot":
+            return row_D
+        length = float(np.linalg.norm(row_D.astype(np.float64)))
+        if length == 0:
+            raise _no_length()
+        return (row_D / length).astype(np.float32)
 
     def _move_to_disk(self) -> None:
         file = tempfile.TemporaryFile(prefix="vlm2vec-")  # noqa: SIM115  # closed in close()
         assert isinstance(self._file, BytesIO)
         file.write(self._file.getbuffer())
-        self._budget.left += self.num_rows * self.dim * 4
+        self._budget.left += self._num_bytes
         self._file, self._on_disk = file, True
 
 
-def _as_float32(embedding: NDArray[np.generic]) -> NDArray[np.float32]:
-    if embedding.dtype == np.uint8:
-        return np.unpackbits(embedding.view(np.uint8)).astype(np.float32) * 2 - 1
-    return embedding.astype(np.float32, copy=False)
+def _no_length() -> DataError:
+    return DataError("embedding has length 0, so it has no cosine", hint="--similarity dot takes it")
+
+
+def _of_length_1(rows: NDArray[Any]) -> NDArray[np.float32]:
+    """The vectors along the last axis, divided by their lengths; a vector of zeros stays one."""
+    exact = rows.astype(np.float64)
+    length = np.sqrt(np.square(exact).sum(axis=-1, keepdims=True))
+    unit: NDArray[np.float32] = (exact / np.where(length > 0, length, 1)).astype(np.float32)
+    return unit

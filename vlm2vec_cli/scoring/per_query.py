@@ -39,7 +39,7 @@ import pyarrow.parquet as pq
 
 from vlm2vec_cli import __version__
 from vlm2vec_cli.metrics import Measure
-from vlm2vec_cli.scoring.evaluate import Result, Settings, Task
+from vlm2vec_cli.scoring.result import Result, Settings, Task
 
 TAG: Final = "vlm2vec/per-query@1"
 NUM_CANDIDATES: Final = 10

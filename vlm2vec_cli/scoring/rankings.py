@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vlm2vec_cli.errors import UsageError
 from vlm2vec_cli.schemas.base import Row
-from vlm2vec_cli.scoring.evaluate import Result, Task
+from vlm2vec_cli.scoring.result import Result, Task
 
 HINT: Final = "write JSONL: --rankings FILE.jsonl"
 TAG: Final = "vlm2vec"  # last column of a TREC run, where no model is known

@@ -129,6 +129,7 @@ def add_query(dataset: Dataset, query: str, place: str) -> None:
     """A query that is known by its id alone."""
     dataset.query_ids[query] = len(dataset.query_ids)
     dataset.query_places.append(place)
+    dataset.images.append(None)
     dataset.relevant.append({})
     dataset.pools.append(None)
 

@@ -12,8 +12,8 @@ flat list; -1 fills the ends of short rows.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,21 @@ SHARED = 16  # pools are scored pair by pair where together they are more than 1
 MARGIN = 64  # candidates kept beyond the depth, for those that rounding may have pushed out
 
 
+class Vectors(Protocol):
+    """Float32 vectors (N, D) of which blocks are taken: an array, or rows that are decoded block by block."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, D)."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> Floats:
+        """The rows at a slice, or at an array of numbers of any shape."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """Rankings of some queries: candidates best first and their scores."""
@@ -46,7 +61,7 @@ class Block:
 class Corpus:
     """What is searched: the vectors and, for ties, each candidate's place in the ascending order of ids."""
 
-    rows_ND: Floats
+    rows_ND: Vectors
     tie_N: Ints
     ties: Ties = "id"
     relevant: Relevant | None = None  # needed unless ties is "id"
@@ -59,7 +74,7 @@ def by_id(ids: Sequence[str]) -> Ints:
     return place_N
 
 
-def search_all(corpus: Corpus, rows_QD: Floats, query_Q: Ints, depth: int) -> Iterator[Block]:
+def search_all(corpus: Corpus, rows_QD: Vectors, query_Q: Ints, depth: int) -> Iterator[Block]:
     """The first `depth` of all candidates for each query; `query_Q` are the numbers of the rows `rows_QD`."""
     num_candidates = len(corpus.rows_ND)
     depth = min(depth, num_candidates)
@@ -76,7 +91,7 @@ def search_all(corpus: Corpus, rows_QD: Floats, query_Q: Ints, depth: int) -> It
         yield Block(block_Q, index_QR, score_QR, np.full(len(block_Q), num_candidates), True)
 
 
-def search_pools(corpus: Corpus, rows_QD: Floats, query_Q: Ints, pools: Sequence[Ints]) -> Iterator[Block]:
+def search_pools(corpus: Corpus, rows_QD: Vectors, query_Q: Ints, pools: Sequence[Ints]) -> Iterator[Block]:
     """The whole ranking of each query's own pool; `pools` holds candidate rows, one array a query."""
     start = 0
     while start < len(query_Q):
@@ -90,7 +105,24 @@ def search_pools(corpus: Corpus, rows_QD: Floats, query_Q: Ints, pools: Sequence
         start = stop
 
 
-def rank_of_first(corpus: Corpus, rows_QD: Floats, query_Q: Ints, golds: Sequence[Ints]) -> Ints:
+def rescored(corpus: Corpus, rows_QD: Vectors, block: Block, count: int) -> Block:
+    """The block with its first `count` candidates put in the order that the vectors of `corpus` give them.
+
+    What stands behind them stays as it is, its scores NaN: they do not compare with the new ones.
+    """
+    index_QC, rest_QR = block.index_QR[:, :count], block.index_QR[:, count:]
+    score_QC = _exact_at(np.asarray(rows_QD[block.query_Q]), corpus.rows_ND, np.maximum(index_QC, 0))
+    score_QC[index_QC < 0] = -np.inf
+    index_QC, score_QC = _ranked(corpus, block.query_Q, index_QC, score_QC)
+    nothing_QR = np.full(rest_QR.shape, np.nan, np.float32)
+    return replace(
+        block,
+        index_QR=np.concatenate([index_QC, rest_QR], axis=1),
+        score_QR=np.concatenate([score_QC, nothing_QR], axis=1),
+    )
+
+
+def rank_of_first(corpus: Corpus, rows_QD: Vectors, query_Q: Ints, golds: Sequence[Ints]) -> Ints:
     """1-based rank, among all candidates, of each query's best placed one of `golds` (candidate rows)."""
     rank_Q = np.zeros(len(query_Q), np.int64)
     size = max(1, MAX_SCORES // len(corpus.rows_ND))
@@ -128,7 +160,7 @@ def _ranked(
     return np.take_along_axis(index_QR, order_QR, 1), np.take_along_axis(score_QR, order_QR, 1)
 
 
-def _exact(rows_QD: Floats, rows_ND: Floats) -> Floats:
+def _exact(rows_QD: Floats, rows_ND: Vectors) -> Floats:
     """All scores, shape (Q, N)."""
     score_QN = np.empty((len(rows_QD), len(rows_ND)), np.float32)
     query_DQ = rows_QD.astype(np.float64).T
@@ -138,7 +170,7 @@ def _exact(rows_QD: Floats, rows_ND: Floats) -> Floats:
     return score_QN
 
 
-def _exact_at(rows_QD: Floats, rows_ND: Floats, index_QR: Ints) -> Floats:
+def _exact_at(rows_QD: Floats, rows_ND: Vectors, index_QR: Ints) -> Floats:
     """The scores of the candidates in `index_QR` alone."""
     score_QR = np.empty(index_QR.shape, np.float32)
     width = max(1, min(index_QR.shape[1], MAX_GATHERED // rows_ND.shape[1]))
@@ -191,13 +223,13 @@ def _sifted(
     return index_QR, score_QR
 
 
-def _longest(rows_ND: Floats) -> float:
+def _longest(rows_ND: Vectors) -> float:
     """The length of the longest row."""
     blocks = (rows_ND[start : start + COLUMN_BLOCK] for start in range(0, len(rows_ND), COLUMN_BLOCK))
     return max(float(np.sqrt(np.einsum("nd,nd->n", block_CD, block_CD).max())) for block_CD in blocks)
 
 
-def _nearest(rows_QD: Floats, rows_ND: Floats, count: int) -> tuple[Floats, Ints]:
+def _nearest(rows_QD: Floats, rows_ND: Vectors, count: int) -> tuple[Floats, Ints]:
     """The `count` largest float32 products of each query, unordered: scores and candidates."""
     best_QM = np.full((len(rows_QD), 0), -np.inf, np.float32)
     index_QM = np.full((len(rows_QD), 0), -1, np.int64)
@@ -223,7 +255,7 @@ def _nearest(rows_QD: Floats, rows_ND: Floats, count: int) -> tuple[Floats, Ints
     return best_QM, index_QM
 
 
-def _pool_block(corpus: Corpus, rows_QD: Floats, query_Q: Ints, pools: Sequence[Ints]) -> Block:
+def _pool_block(corpus: Corpus, rows_QD: Vectors, query_Q: Ints, pools: Sequence[Ints]) -> Block:
     length_Q = np.array([len(pool) for pool in pools], np.int64)
     every_X = np.concatenate(pools)
     row_X = np.repeat(np.arange(len(pools)), length_Q)
