@@ -18,6 +18,8 @@ def main(
     max_drop: own.MaxDrop = None,
     tolerance_file: own.ToleranceFile = None,
     allow_missing: own.AllowMissing = False,
+    allow_unequal: own.AllowUnequal = False,
+    group_by: own.GroupBy = None,
     significant: own.Significant = False,
     per_query: own.PerQuery = None,
     examples: own.Examples = 3,
@@ -52,6 +54,8 @@ def main(
         gate=gate,
         significant=significant,
         allow_missing=allow_missing,
+        allow_unequal=allow_unequal,
+        group_by=group_by or (),
         seed=seed,
         command=shlex.join(["vlm2vec", *sys.argv[1:]]),
     )

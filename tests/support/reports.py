@@ -48,7 +48,8 @@ def report_of(
         one if isinstance(one, str) else collect(records(one, f"baseline{at}.jsonl"), baseline=True)
         for at, one in enumerate(baselines)
     ]
-    return compose(collect(records(rows)), named, per_query or {}, Wishes(**wishes))
+    fields = wishes.get("group_by", ())
+    return compose(collect(records(rows), fields=fields), named, per_query or {}, Wishes(**wishes))
 
 
 CONTENT: list[tuple[str, pa.DataType]] = [

@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
 
 from reports import report_of, score_row
 from vlm2vec_cli.errors import UsageError
@@ -279,6 +280,35 @@ def test_the_plot_is_a_picture_of_all_means() -> None:
     texts = [one.text for one in root.iter("{http://www.w3.org/2000/svg}text")]
     for text in ("Image", "Visual documents", "Overall", "old", "new", "16.2", "74.4", "100.0"):
         assert text in texts
+
+
+def test_a_plot_is_svg_or_png_by_its_name() -> None:
+    assert plot.picture(small(), "a.SVG").startswith(b"<svg")
+    picture = Image.open(io.BytesIO(plot.picture(small(), "a.png")))
+    root = ElementTree.fromstring(plot.render(small()))
+    assert picture.size == (2 * int(root.attrib["width"]), 2 * int(root.attrib["height"]))
+    assert len(picture.convert("RGB").getcolors(1 << 24) or ()) > 10  # bars, letters, paper
+    with pytest.raises(UsageError, match=r"^--plot writes SVG or PNG, not a\.jpg"):
+        plot.check("a.jpg")
+
+
+def test_the_page_draws_models_against_each_other_and_sizes_against_quality() -> None:
+    names = [f"task {at}" for at in range(8)]
+    before, after = (
+        [score_row(name, 0.1 * at + more, model) for at, name in enumerate(names)]
+        for model, more in (("old", 0.0), ("new", 0.05))
+    )
+    page = render(report_of([*before, *after]), "html")
+    assert 'id="comparison"' in page
+    assert page.count("<title>task") == len(names)
+    assert "better in 8 of 8 tasks" in page
+    assert 'id="size"' not in page
+    few = render(report_of([*before[:3], *after[:3]]), "html")
+    assert 'id="comparison"' not in few
+    sizes = [score_row(name, 0.5, dim=dim) for name in names for dim in (64, 128)]
+    page = render(report_of(sizes), "html")
+    assert 'id="size"' in page
+    assert "128: 50.0 at 512 bytes" in page
 
 
 def test_the_headline_counts_what_the_models_have_not_what_baselines_have() -> None:

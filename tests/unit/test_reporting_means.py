@@ -2,7 +2,8 @@ import pytest
 
 from reports import report_of, score_row
 from vlm2vec_cli import catalogue
-from vlm2vec_cli.errors import DataError
+from vlm2vec_cli.errors import DataError, UsageError
+from vlm2vec_cli.reporting import sizes, tables
 from vlm2vec_cli.reporting.layout import GROUPS
 from vlm2vec_cli.reporting.results import MeanValue, Report
 
@@ -23,6 +24,7 @@ def test_the_groups_of_the_paper_have_the_paper_s_sizes() -> None:
     sizes = {one.key: len(one.tasks) for one in report.means}
     assert sizes == {
         **{"I-CLS": 10, "I-QA": 10, "I-RET": 12, "I-VG": 4, "image": 36},
+        **{"I-IND": 20, "I-OOD": 16},
         **{"V-CLS": 5, "V-QA": 5, "V-RET": 5, "V-MRET": 3, "video": 18},
         **{"VDRv1": 10, "VDRv2": 4, "VisRAG": 6, "VD-OOD": 4, "visdoc": 24},
         "overall": 78,
@@ -179,6 +181,93 @@ def test_no_row_and_unequal_main_metrics_are_refused() -> None:
         report_of([])
     with pytest.raises(DataError, match="dataset 'a': main metric hit@1 of m, ndcg_linear@5 of n"):
         report_of([score_row("a", 0.5, "m"), score_row("a", 0.5, "n", main_metric="ndcg_linear@5")])
+
+
+SAME = {"text_digest": "aa", "data_digest": "bb"}
+
+
+@pytest.mark.parametrize(
+    ("other", "fact"),
+    [
+        ({"text_digest": "cc"}, "other prompts or texts (text_digest aa / cc)"),
+        ({"data_digest": "cc"}, "other queries, candidates, judgements or pools (data_digest bb / cc)"),
+        ({"similarity": "dot"}, "another similarity (similarity cosine / dot)"),
+        ({"ties": "optimistic"}, "another rule for ties (ties id / optimistic)"),
+        ({"no_relevant": "zero"}, "queries without anything relevant count otherwise"),
+    ],
+)
+def test_unequal_evaluations_are_compared_only_when_told(other: dict[str, str], fact: str) -> None:
+    rows = [score_row(name, 0.5, "m", **SAME) for name in "ab"]
+    others = [score_row(name, 0.5, "n", **{**SAME, **other}) for name in "ab"]
+    with pytest.raises(DataError) as raised:
+        report_of([*rows, *others])
+    message = f"dataset 'a': m and n were not scored on the same terms: {fact}"
+    assert str(raised.value).startswith(message)
+    assert str(raised.value).endswith(", and so in 1 more")
+    (note,) = report_of([*rows, *others], allow_unequal=True).notes
+    assert note == str(raised.value)
+    with pytest.raises(DataError, match="not scored on the same terms"):
+        report_of(others, rows)
+
+
+def test_what_a_row_does_not_say_and_what_was_published_can_be_compared() -> None:
+    rows = [score_row("GQA", 0.5, "m", **SAME)]
+    assert report_of([*rows, score_row("GQA", 0.5, "n")]).comparisons
+    assert report_of(rows, "published:LamRA-Ret").comparisons
+
+
+def test_sizes_of_one_model_are_columns_and_a_curve() -> None:
+    rows = [
+        score_row(dataset, value, dim=dim, precision=precision, **more)
+        for dataset in ("a", "b")
+        for dim, precision, value, more in (
+            (1024, "float32", 0.8, {}),
+            (256, "float32", 0.7, {}),
+            (1024, "binary", 0.6, {}),
+            (1024, "binary", 0.75, {"rescore": 100}),
+        )
+    ]
+    report = report_of(rows)
+    names = ["1024", "256", "1024 binary", "1024 binary, 100 rescored"]
+    assert [column.name for column in report.columns] == [f"model [{name}]" for name in names]
+    assert tables.short_names(report) == names
+    (curves,) = sizes.curves(report).values()
+    assert [(one.label, one.num_tasks, len(one.points)) for one in curves] == [
+        ("float32", 2, 2),
+        ("binary", 2, 1),
+        ("binary, 100 rescored", 2, 1),
+    ]
+    assert [(point.num_bytes, round(point.value, 6)) for point in curves[0].points] == [
+        (1024, 0.7),
+        (4096, 0.8),
+    ]
+    assert curves[1].points[0].num_bytes == 128
+    assert not sizes.curves(report_of(rows[:1]))
+    baseline = [rows[0], rows[2]]
+    assert [(one.column, one.reference) for one in report_of(rows[:1], baseline).comparisons] == [(2, 0)]
+
+
+def test_means_by_a_field_of_rows_or_catalogue() -> None:
+    rows = [score_row(name, value, lang=lang) for name, value, lang in (("a", 0.2, "en"), ("b", 0.4, "de"))]
+    report = report_of([*rows, score_row("c", 0.6, lang="en")], group_by=["lang"])
+    by_field = {mean.key: mean.tasks for mean in report.means if mean.level == "split"}
+    assert by_field == {"lang=en": ("a", "c"), "lang=de": ("b",)}
+    tasks = [score_row("GQA", 0.5), score_row("MSR-VTT", 0.7)]
+    keys = {mean.key for mean in report_of(tasks, group_by=["parser"]).means}
+    assert {"parser=image_qa", "parser=msrvtt"} <= keys
+    with pytest.raises(UsageError, match="^--group-by: no score has the field 'langg'") as raised:
+        report_of(rows, group_by=["langg"])
+    assert raised.value.hint is not None
+
+
+def test_the_two_sides_of_v1_are_the_paper_s() -> None:
+    report = report_of(everything())
+    split = {mean.key: mean for mean in report.means if mean.level == "split"}
+    assert sorted(split["I-IND"].tasks + split["I-OOD"].tasks) == sorted(
+        next(mean for mean in report.means if mean.key == "image").tasks
+    )
+    assert {"ImageNet-1K", "MSCOCO"} <= set(split["I-IND"].tasks)
+    assert {"Place365", "RefCOCO"} <= set(split["I-OOD"].tasks)
 
 
 def test_unequal_counts_and_several_fingerprints_are_noted() -> None:

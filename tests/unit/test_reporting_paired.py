@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,10 +7,10 @@ import pytest
 
 from reports import query_rows, report_of, score_row, write_per_query
 from vlm2vec_cli.errors import DataError, UsageError
-from vlm2vec_cli.reporting import paired
+from vlm2vec_cli.reporting import gate, paired
 from vlm2vec_cli.reporting.gate import parse_max_drop
 from vlm2vec_cli.reporting.per_query import PerQuery
-from vlm2vec_cli.reporting.results import Report
+from vlm2vec_cli.reporting.results import Check, Report
 
 
 def compare(after: list[float], before: list[float], resamples: int = 20_000) -> paired.Paired:
@@ -18,12 +19,15 @@ def compare(after: list[float], before: list[float], resamples: int = 20_000) ->
 
 
 @pytest.mark.parametrize("few", [paired.FEW_VALUES, 0])
-def test_the_p_value_is_that_of_all_resamples_written_out(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_p_value_and_interval_are_those_of_all_draws_written_out(
+    few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(paired, "FEW_VALUES", few)
     after, before = [1.0, 1.0, 0.5, 1.0, 0.0], [0.0, 1.0, 0.0, 0.25, 0.0]
     values = np.subtract(after, before)
     means = np.array([np.mean(drawn) for drawn in itertools.product(values, repeat=5)])
-    exact = np.mean(np.abs(means - values.mean()) >= values.mean() - 1e-12)
+    flips = np.array([np.mean(values * signs) for signs in itertools.product([1, -1], repeat=5)])
+    exact = np.mean(np.abs(flips) >= values.mean() - 1e-12)
     found = compare(after, before)
     assert found.difference == pytest.approx(values.mean())
     assert found.p_value == pytest.approx(exact, abs=0.01)
@@ -62,30 +66,53 @@ def test_holm_is_monotone_and_at_least_the_p_value() -> None:
     assert paired.holm([]) == []
 
 
-def _hits(generator: np.random.Generator, queries: int, drop: float) -> tuple[list[int], list[int]]:
-    """Correlated hits of two models: most queries are the same for both."""
-    before = generator.random(queries) < 0.6
-    changed = generator.random(queries) < 0.1
-    after = np.where(changed, generator.random(queries) < 0.6, before)
-    lost = generator.random(queries) < drop / 0.6
-    return before.astype(int).tolist(), (after & ~lost).astype(int).tolist()
+RUNS, DATASETS, QUERIES = 1000, 4, 400
 
 
-@pytest.mark.parametrize(("drop", "least", "most"), [(0.0, 0.0, 0.05), (0.11, 0.95, 1.0)])
-def test_false_alarms_and_power_over_many_runs(drop: float, least: float, most: float) -> None:
-    """Five datasets a run, Holm over them; the drop, in one of them, is about twice the detectable one."""
+def _differences(generator: np.random.Generator, drop: float) -> np.ndarray:
+    """Per-query differences of correlated hits, RUNS x QUERIES: most queries come out the same for both."""
+    shape = (RUNS, QUERIES)
+    before = generator.random(shape) < 0.6
+    after = np.where(generator.random(shape) < 0.1, generator.random(shape) < 0.6, before)
+    return (after & (generator.random(shape) >= drop / 0.6)).astype(float) - before
+
+
+def _verdict(template: Report, values: list[np.ndarray], generator: np.random.Generator) -> tuple[Check, ...]:
+    """What the gate says of one run: no drop is allowed that is more than chance."""
+    (comparison,) = template.comparisons
+    tests = {}
+    for dataset, one in enumerate(values):
+        drawn = paired.sign_flips(one, 499, generator)
+        tests[f"d{dataset}"] = paired.test([paired.Differences(one, drawn, drawn)])
+    adjusted = paired.holm([one.p_value for one in tests.values()])
+    before, after = template.columns
+    cells = {name: replace(after.cells[name], value=0.5 + test.difference) for name, test in tests.items()}
+    report = replace(
+        template,
+        columns=(before, replace(after, cells=cells)),
+        paired={
+            (comparison, name): replace(test, adjusted=p_value)
+            for (name, test), p_value in zip(tests.items(), adjusted, strict=True)
+        },
+    )
+    return gate.check(report, [parse_max_drop("0")], significant=True, allow_missing=False)
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.102])
+def test_of_a_thousand_runs_of_the_gate_few_are_false_alarms_and_few_drops_are_missed(drop: float) -> None:
+    """Four datasets a run, Holm over them; the drop, in the first, is twice the detectable difference."""
     generator = np.random.default_rng(7)
-    runs, alarms, detectable = 300, 0, []
-    for _ in range(runs):
-        p_values = []
-        for dataset in range(5):
-            before, after = _hits(generator, 400, 0.0 if dataset else drop)
-            result = compare([*map(float, after)], [*map(float, before)], resamples=1000)
-            p_values.append(result.p_value if result.difference < 0 else 1.0)
-            detectable += [] if dataset else [result.detectable]
-        alarms += min(paired.holm(p_values)) < 0.05
-    assert least <= alarms / runs <= most
-    assert not drop or 1.8 < drop / np.mean(detectable) < 2.2
+    simulated = [_differences(generator, 0.0 if dataset else drop) for dataset in range(DATASETS)]
+    rows = [score_row(f"d{dataset}", 0.5) for dataset in range(DATASETS)]
+    template = report_of(rows, rows)
+    verdicts = [_verdict(template, [one[run] for one in simulated], generator) for run in range(RUNS)]
+    false = sum(any(not one.passed and (one.name != "d0" or not drop) for one in run) for run in verdicts)
+    assert false / RUNS <= 0.05
+    if drop:
+        caught = sum(any(not one.passed and one.name == "d0" for one in run) for run in verdicts)
+        assert caught / RUNS >= 0.95
+        detectable = paired.DETECTABLE * simulated[0].std(axis=1, ddof=1).mean() / QUERIES**0.5
+        assert drop / detectable == pytest.approx(2, abs=0.1)
 
 
 def _report(tmp_path: Path, after: list[int], before: list[int], **more: object) -> Report:

@@ -22,6 +22,8 @@ class Wishes:
     gate: bool = False
     significant: bool = False
     allow_missing: bool = False
+    allow_unequal: bool = False
+    group_by: Sequence[str] = ()
     resamples: int = 10_000
     seed: int = 42
     command: str = ""
@@ -50,7 +52,12 @@ def compose(
         if isinstance(baseline, Scores):
             facts = {**baseline.facts, **facts}
     tasks, means, benchmark = layout.tasks_and_means(columns, facts, catalogue.tasks())
+    means += layout.means_by(wishes.group_by, tasks, facts, catalogue.tasks())
     notes.check_metrics(columns, tasks)
+    unequal = notes.unequal(columns, tasks)
+    if unequal and not wishes.allow_unequal:
+        hint = "compare scores of the same evaluation; --allow-unequal compares these and says so"
+        raise DataError(unequal[0], hint=hint)
     missing = notes.missing_tasks([one for one in columns if not one.published], means, benchmark)
     report = Report(
         title=wishes.title or (f"{benchmark} scores" if benchmark else "Retrieval scores"),
@@ -59,7 +66,9 @@ def compose(
         tasks=tuple(tasks),
         means=tuple(means),
         comparisons=tuple(comparisons),
-        notes=tuple(notes.missing_notes(missing, means, benchmark) + notes.unequal_notes(columns, tasks)),
+        notes=tuple(
+            notes.missing_notes(missing, means, benchmark) + unequal + notes.other_notes(columns, tasks)
+        ),
         missing=missing,
         command=wishes.command,
         tool_version=__version__,
@@ -111,9 +120,10 @@ def _only(column: Column, names: set[str]) -> Column:
 def _reference(column: Column, group: Sequence[Column]) -> int:
     if len(group) == 1:
         return 0
-    for index, one in enumerate(group):
-        if one.model == column.model:
-            return index
+    namesakes = [index for index, one in enumerate(group) if one.model == column.model]
+    alike = [index for index in namesakes if group[index].stored == column.stored]
+    if alike or len(namesakes) == 1:
+        return (alike or namesakes)[0]
     raise DataError(
         f"holds {len(group)} models, none of them {column.model!r}",
         place=", ".join(dict.fromkeys(source for one in group for source in one.sources)),

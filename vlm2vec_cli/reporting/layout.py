@@ -8,6 +8,7 @@ from the catalogue, so that a mean over half of a group says so. All other datas
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from vlm2vec_cli.errors import UsageError, nearest
 from vlm2vec_cli.reporting.results import Column, Mean, Task
 
 BENCHMARK = "MMEB-V2"
@@ -29,6 +30,9 @@ GROUPS = {
     "VD-OOD": "OOD",
 }
 """Group keys of the catalogue, in the paper's order, with the paper's column heads."""
+
+DOMAINS = {"in-domain": ("I-IND", "in-domain"), "out-of-domain": ("I-OOD", "out-of-domain")}
+"""How the catalogue calls the two sides of V1's split: key and label of their means."""
 
 
 def modality_label(modality: str) -> str:
@@ -76,8 +80,55 @@ def _benchmark_means(catalogue: Mapping[str, Mapping[str, Any]]) -> list[Mean]:
         ):
             names = tuple(name for name, own in members.items() if own == group)
             means.append(Mean(group, GROUPS.get(group, group), "group", modality, names))
+        means += _domain_means(catalogue, modality, members)
         means.append(Mean(modality, modality_label(modality), "modality", modality, tuple(members)))
     return [*means, Mean("overall", "Overall", "overall", "", tuple(catalogue))]
+
+
+def _domain_means(
+    catalogue: Mapping[str, Mapping[str, Any]], modality: str, members: Iterable[str]
+) -> list[Mean]:
+    """The split of MMEB V1: tasks whose training set was trained on, and all others."""
+    means = []
+    for domain, (key, label) in DOMAINS.items() if modality == "image" else ():
+        names = tuple(name for name in members if catalogue[name].get("domain") == domain)
+        if names:
+            means.append(Mean(key, label, "split", modality, names))
+    return means
+
+
+def means_by(
+    fields: Sequence[str],
+    tasks: Sequence[Task],
+    facts: Mapping[str, Mapping[str, str]],
+    catalogue: Mapping[str, Mapping[str, Any]],
+) -> list[Mean]:
+    """A mean over the tasks of each value of a field of the rows, else of the catalogue.
+
+    UsageError for a field that no task has.
+    """
+    means = []
+    for field in fields:
+        values: dict[str, list[str]] = {}
+        for task in tasks:
+            value = facts.get(task.name, {}).get(field) or catalogue.get(task.name, {}).get(field)
+            if isinstance(value, str | int):
+                values.setdefault(str(value), []).append(task.name)
+        if not values:
+            known = {
+                name
+                for task in tasks
+                for source in (facts.get(task.name, {}), catalogue.get(task.name, {}))
+                for name, value in source.items()
+                if isinstance(value, str) and name != "name"
+            }
+            hint = nearest(field, known) or f"fields are {', '.join(sorted(known))}"
+            raise UsageError(f"no score has the field {field!r}", place="--group-by", hint=hint)
+        means += [
+            Mean(f"{field}={value}", f"{field}: {value}", "split", "", tuple(names))
+            for value, names in values.items()
+        ]
+    return means
 
 
 def _other_tasks(

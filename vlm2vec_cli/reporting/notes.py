@@ -4,7 +4,16 @@ from collections.abc import Mapping, Sequence
 
 from vlm2vec_cli.errors import DataError
 from vlm2vec_cli.reporting.numbers import plural
-from vlm2vec_cli.reporting.results import Column, Mean, Task
+from vlm2vec_cli.reporting.results import Cell, Column, Mean, Task
+
+CONDITIONS = {
+    "text_digest": "other prompts or texts",
+    "data_digest": "other queries, candidates, judgements or pools",
+    "similarity": "another similarity",
+    "ties": "another rule for ties",
+    "no_relevant": "queries without anything relevant count otherwise",
+}
+NO_CELL = Cell(0.0, "", {}, {})
 
 
 def missing_tasks(
@@ -58,7 +67,36 @@ def check_metrics(columns: Sequence[Column], tasks: Sequence[Task]) -> None:
                 )
 
 
-def unequal_notes(columns: Sequence[Column], tasks: Sequence[Task]) -> list[str]:
+def unequal(columns: Sequence[Column], tasks: Sequence[Task]) -> list[str]:
+    """Sentences on what differs between the evaluations of two columns, one for each thing that does.
+
+    Published columns do not say how they were made; how many queries they had is in `other_notes`.
+    """
+    own = [column for column in columns if not column.published]
+    notes = []
+    for name, words in CONDITIONS.items():
+        found = {}
+        for task in tasks:
+            known = {
+                one.name: one.cells[task.name].conditions[name]
+                for one in own
+                if name in one.cells.get(task.name, NO_CELL).conditions
+            }
+            if len(set(known.values())) > 1:
+                found[task.name] = known
+        if found:
+            task_name, known = next(iter(found.items()))
+            first, value = next(iter(known.items()))
+            other = next(one for one in known if known[one] != value)
+            more = f", and so in {len(found) - 1} more" if len(found) > 1 else ""
+            notes.append(
+                f"dataset {task_name!r}: {first} and {other} were not scored on the same terms:"
+                f" {words} ({name} {value} / {known[other]}){more}"
+            )
+    return notes
+
+
+def other_notes(columns: Sequence[Column], tasks: Sequence[Task]) -> list[str]:
     """Sentences on fingerprints that differ inside a model and on counts that differ between models."""
     notes = [
         f"the scores of {column.name} come from {len(column.fingerprints)} different fingerprints:"

@@ -44,12 +44,20 @@ AllowMissing = Annotated[
     bool,
     Option("--allow-missing", help="A dataset that a baseline file has and the scores have not may pass."),
 ]
+AllowUnequal = Annotated[
+    bool,
+    Option("--allow-unequal", help="Compare scores of different prompts, data or rules, and say so."),
+]
+GroupBy = Annotated[
+    list[str] | None,
+    Option(metavar="FIELD", help="Also means over the values of a field of rows or catalogue; repeatable."),
+]
 Significant = Annotated[
     bool,
     Option(
         "--significant",
-        help="Paired bootstrap over queries, from the --per-query files of both sides; a drop that may be"
-        " chance passes the gate.",
+        help="Paired permutation tests over queries, from the --per-query files of both sides; a drop that"
+        " may be chance passes the gate.",
     ),
 ]
 PerQuery = Annotated[
@@ -60,5 +68,5 @@ Examples = Annotated[
     int, Option(metavar="N", min=0, help="Hits and misses shown of each kind and task, in html.")
 ]
 Plot = Annotated[
-    str | None, Option(metavar="FILE.svg", help="Also draw the means as a bar chart, for slides.")
+    str | None, Option(metavar="FILE.svg|png", help="Also draw the means as a bar chart, for slides.")
 ]

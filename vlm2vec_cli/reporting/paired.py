@@ -1,12 +1,13 @@
-"""Paired bootstrap over queries: is the difference of two columns more than chance?
+"""Paired tests over queries: is the difference of two columns more than chance?
 
-Both sides answered the same queries, so the queries are drawn together: B resamples of the per-query
-differences. The p-value is the share of resamples, shifted to a mean of 0, that lie at least as far out
-as the difference seen (two-sided, one added to both counts); the interval is the percentile one. The
-p-values of the datasets of one comparison are adjusted after Holm (1979); a mean over datasets averages
-their resamples, drawn apart, and is one test of its own. The smallest detectable difference is
-(z(0.975) + z(0.8)) standard errors of the mean.
-Source: Efron & Tibshirani 1993, chapter 16; Koehn 2004 for the paired form.
+Both sides answered the same queries, so a test looks at the per-query differences. Were the two equally good,
+each difference could as well have the other sign: the p-value is the share of B draws of signs whose mean
+lies at least as far out as the one seen (permutation test, two-sided, one added to both counts). The interval
+is the percentile one of B paired bootstrap resamples. The p-values of the datasets of one comparison are
+adjusted after Holm (1979); a mean over datasets averages their draws, made apart, and is one test of its own.
+The smallest detectable difference is (z(0.975) + z(0.8)) standard errors of the mean.
+Source: Fisher 1935, The design of experiments, for the permutation test; Smucker, Allan & Carterette 2007 for
+its use in retrieval; Koehn 2004 for the paired bootstrap.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,22 +22,23 @@ from vlm2vec_cli.reporting.results import Paired
 Floats = NDArray[np.float64]
 DETECTABLE = 1.959964 + 0.841621
 FEW_VALUES = 64
-"""Up to so many distinct differences, resampling draws their counts; beyond, it draws queries."""
+"""Up to so many distinct differences, their counts are drawn; beyond, queries are."""
 DRAWS_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True)
 class Differences:
-    """Per-query differences of one dataset and the B means of their resamples."""
+    """Per-query differences of one dataset, the B means of resamples and the B means under drawn signs."""
 
     values: Floats
     resampled: Floats
+    flipped: Floats
 
 
 def differences(
     dataset: str, column: Mapping[str, float], reference: Mapping[str, float], *, resamples: int, seed: int
 ) -> Differences:
-    """Resampled mean differences of two mappings query id -> value. DataError unless the ids are equal."""
+    """The draws for two mappings query id -> value. DataError unless the ids are equal."""
     unmatched = sorted(column.keys() ^ reference.keys())
     if unmatched:
         raise DataError(
@@ -46,7 +48,8 @@ def differences(
         )
     values = np.array([column[query] - reference[query] for query in column], dtype=np.float64)
     generator = np.random.default_rng([seed, *dataset.encode()])
-    return Differences(values, _resampled(values, resamples, generator))
+    resampled = _resampled(values, resamples, generator)
+    return Differences(values, resampled, sign_flips(values, resamples, generator))
 
 
 def _resampled(values: Floats, resamples: int, generator: np.random.Generator) -> Floats:
@@ -63,12 +66,29 @@ def _resampled(values: Floats, resamples: int, generator: np.random.Generator) -
     return means
 
 
+def sign_flips(values: Floats, draws: int, generator: np.random.Generator) -> Floats:
+    """The mean of `values` under `draws` draws of their signs, shape (draws,)."""
+    distinct, counts = np.unique(np.abs(values[values != 0]), return_counts=True)
+    total = len(values)
+    if len(distinct) <= FEW_VALUES:
+        ahead = generator.binomial(counts, 0.5, size=(draws, len(counts)))
+        return np.asarray((2 * ahead - counts) @ distinct / total, dtype=np.float64)
+    means = np.empty(draws)
+    step = max(1, DRAWS_AT_ONCE // total)
+    for start in range(0, draws, step):
+        stop = min(start + step, draws)
+        signs = 2 * generator.integers(2, size=(stop - start, total), dtype=np.int8) - 1
+        means[start:stop] = signs @ values / total
+    return means
+
+
 def test(parts: Sequence[Differences]) -> Paired:
     """The paired test of the mean over `parts`, one a dataset; `adjusted` is the p-value itself."""
     difference = float(np.mean([part.values.mean() for part in parts]))
     resampled: Floats = np.mean([part.resampled for part in parts], axis=0)
-    beyond = int(np.count_nonzero(np.abs(resampled - difference) >= abs(difference) - 1e-12))
-    p_value = (1 + beyond) / (1 + len(resampled))
+    flipped: Floats = np.mean([part.flipped for part in parts], axis=0)
+    beyond = int(np.count_nonzero(np.abs(flipped) >= abs(difference) - 1e-12))
+    p_value = (1 + beyond) / (1 + len(flipped))
     low, high = (float(end) for end in np.quantile(resampled, [0.025, 0.975]))
     error = np.sqrt(
         sum(part.values.var(ddof=min(1, len(part.values) - 1)) / len(part.values) for part in parts)

@@ -1,5 +1,8 @@
-"""The means as a bar chart in SVG, for slides: a standalone picture with plain fonts and fixed colours."""
+"""The means as a bar chart for slides: a standalone SVG or PNG with plain fonts and fixed colours."""
 
+import os
+
+from vlm2vec_cli.errors import UnavailableError, UsageError
 from vlm2vec_cli.reporting import tables
 from vlm2vec_cli.reporting.layout import modality_label
 from vlm2vec_cli.reporting.numbers import percent
@@ -20,9 +23,38 @@ COLOURS = {
     "r3": "#bf9bb5",
     "r4": "#b9b98a",
 }
+FONTS = "system-ui, Helvetica, Arial, sans-serif"
 INK, RULE = "#191c20", "#dfe3e8"
 TICKS = (0, 0.25, 0.5, 0.75, 1)
 LEFT, PLOT, RIGHT, BAR, GAP, TOP = 190, 560, 70, 14, 12, 70
+
+
+SUFFIXES = (".svg", ".png")
+PIXELS_A_UNIT = 2
+
+
+def check(path: str) -> None:
+    """UsageError for a name that says neither SVG nor PNG."""
+    if os.path.splitext(path.lower())[1] not in SUFFIXES:
+        raise UsageError(f"--plot writes SVG or PNG, not {path}", hint="name it FILE.svg or FILE.png")
+
+
+def picture(report: Report, path: str) -> bytes:
+    """The chart in the form that the name asks for; a PNG has two pixels a unit."""
+    svg = render(report)
+    if path.lower().endswith(".svg"):
+        return svg.encode()
+    try:
+        import pymupdf
+    except ImportError as error:
+        raise UnavailableError(
+            "a PNG needs pymupdf", hint="pip install pymupdf, or name it FILE.svg"
+        ) from error
+    plain = svg.replace("<text ", '<text font-family="Helvetica" ')  # it knows one name, at the text itself
+    with pymupdf.open(stream=plain.encode(), filetype="svg") as document:
+        matrix = pymupdf.Matrix(PIXELS_A_UNIT, PIXELS_A_UNIT)
+        png: bytes = document[0].get_pixmap(matrix=matrix, alpha=False).tobytes("png")
+    return png
 
 
 def render(report: Report) -> str:
@@ -51,13 +83,15 @@ def render(report: Report) -> str:
         *ticks,
         xmlns="http://www.w3.org/2000/svg",
         viewBox=f"0 0 {width} {height}",
-        font_family="system-ui, Helvetica, Arial, sans-serif",
+        width=width,
+        height=height,
+        font_family=FONTS,
     )
     return f"{picture}\n"
 
 
 def _mean(report: Report, series: list[Series], mean: Mean, y: int) -> list[Html]:
-    group = mean.level == "group"
+    group = mean.inner
     label = f"{modality_label(mean.modality)} {mean.label}" if group and mean.modality else mean.label
     middle = y + BAR * len(series) // 2 + 4
     shapes = [_text(label, LEFT - 12, middle, size=12, anchor="end", weight=400 if group else 600)]

@@ -21,6 +21,8 @@ class Cell:
     intervals: Mapping[str, Interval]
     num_queries: int | None = None
     num_candidates: int | None = None
+    conditions: Mapping[str, str] = field(default_factory=dict)
+    """What has to be the same on both sides of a comparison, where the row says it."""
 
     @property
     def interval(self) -> Interval | None:
@@ -29,10 +31,30 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """How vectors were kept: numbers used, precision, how many candidates whole vectors put in order."""
+
+    dim: int
+    precision: str = "float32"
+    rescore: int | None = None
+
+    @property
+    def num_bytes(self) -> float:
+        """Bytes a vector."""
+        return self.dim * {"float16": 2.0, "int8": 1.0, "binary": 1 / 8}.get(self.precision, 4.0)
+
+    @property
+    def label(self) -> str:
+        """Such as "256", "1536 int8", "1536 binary, 100 rescored"."""
+        text = str(self.dim) if self.precision == "float32" else f"{self.dim} {self.precision}"
+        return text if self.rescore is None else f"{text}, {self.rescore} rescored"
+
+
+@dataclass(frozen=True, slots=True)
 class Column:
     """One model's cells, by dataset; `baseline` columns are compared with, never judged.
 
-    `name` is unique in a report, `model` is what the rows say.
+    `name` is unique in a report, `model` and `stored` are what the rows say.
     """
 
     name: str
@@ -44,6 +66,7 @@ class Column:
     fingerprints: tuple[str, ...] = ()
     tool_versions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    stored: "Stored | None" = None
 
     @property
     def num_queries(self) -> int | None:
@@ -64,7 +87,8 @@ class Task:
     listed: bool = False
 
 
-Level = Literal["group", "modality", "overall"]
+Level = Literal["group", "split", "modality", "overall"]
+"""A split is a second division of tasks, beside the groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +100,11 @@ class Mean:
     level: Level
     modality: str
     tasks: tuple[str, ...]
+
+    @property
+    def inner(self) -> bool:
+        """Whether it is over a part of a modality."""
+        return self.level in ("group", "split")
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,15 +45,15 @@ def report(
     session: Session, wishes: compose.Wishes, sources: Sources, pictures: Pictures, *, plot_file: str | None
 ) -> Report:
     """Writes the report to the session's output and returns it; the gate's verdict is in it, not raised."""
-    if plot_file is not None and not plot_file.lower().endswith(".svg"):
-        raise UsageError(f"--plot writes SVG, not {plot_file}", hint="name it FILE.svg")
+    if plot_file is not None:
+        plot.check(plot_file)
     if session.format not in rendering.FORMATS:
         raise UsageError(
             f"report does not write {session.format}", hint=f"formats are {', '.join(rendering.FORMATS)}"
         )
-    named = [_baseline(session, name) for name in sources.baselines]
+    named = [_baseline(session, name, wishes.group_by) for name in sources.baselines]
     inputs = ", ".join("stdin" if one == "-" else one for one in session.inputs)
-    scores = collect(session.read(SCORE), place=inputs)
+    scores = collect(session.read(SCORE), place=inputs, fields=wishes.group_by)
     files = per_query.assign(sources.per_query, compose.columns_of(scores, named)[0])
     result = compose.compose(scores, named, files, wishes)
     policy = MediaPolicy(trust_paths=pictures.trust_paths, allow_remote=pictures.allow_remote)
@@ -70,11 +70,11 @@ def report(
         )
     session.write_text(text)
     if plot_file is not None:
-        save(plot_file, plot.render(result))
+        save(plot_file, plot.picture(result, plot_file))
     return result
 
 
-def _baseline(session: Session, name: str) -> Scores | str:
+def _baseline(session: Session, name: str, fields: Sequence[str]) -> Scores | str:
     if name.startswith(published.PREFIX):
         published.column(name, catalogue.published(), catalogue.tasks())  # an unknown name is said first
         return name
@@ -82,7 +82,7 @@ def _baseline(session: Session, name: str) -> Scores | str:
         near = nearest(name, catalogue.published()["models"])
         hint = f"published scores are named {published.PREFIX}NAME; {near}" if near else None
         raise MissingError("no such file", place=name, hint=hint)
-    return collect(session.read(SCORE, [name]), baseline=True, place=name)
+    return collect(session.read(SCORE, [name]), baseline=True, place=name, fields=fields)
 
 
 def raise_verdict(result: Report) -> None:

@@ -36,7 +36,14 @@ def heads(report: Report, *, longest: int = 32) -> Heads:
 
 
 def short_names(report: Report) -> list[str]:
-    """The last parts of paths and hub ids, published names without version, where they stay different."""
+    """The last parts of paths and hub ids, published names without version, where they stay different.
+
+    Several sizes of one model are named by their size alone.
+    """
+    sizes = [column.stored.label for column in report.columns if column.stored is not None]
+    one_model = len({column.model for column in report.columns}) == 1
+    if one_model and len(set(sizes)) == len(report.columns) > 1:
+        return sizes
     ends = [
         printable(column.model if column.published else column.name).rstrip("/").rpartition("/")[2]
         for column in report.columns
@@ -52,7 +59,7 @@ def shown_means(report: Report) -> list[Mean]:
     for mean in report.means:
         if not any(report.mean(column, mean).found for column in report.columns):
             continue
-        if mean.level == "group":
+        if mean.inner:
             groups.append(mean)
         else:
             ordered += [mean, *groups]
@@ -159,4 +166,4 @@ def check_lines(report: Report) -> list[str]:
     return lines
 
 
-MARKED = "* significant: paired bootstrap over queries, p < 0.05 after Holm's correction"
+MARKED = "* significant: paired permutation test over queries, p < 0.05 after Holm's correction"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from vlm2vec_cli.reporting.examples import TaskExamples
-from vlm2vec_cli.reporting.page import bars, gallery, grids, summary
+from vlm2vec_cli.reporting.page import bars, charts, gallery, grids, summary
 from vlm2vec_cli.reporting.page.markup import Html, element, join
 from vlm2vec_cli.reporting.page.series import all_series
 from vlm2vec_cli.reporting.results import Report
@@ -29,6 +29,8 @@ def render(
         "gate": summary.gate(report),
         "notes": summary.notes(report),
         "means": grids.means(report, series),
+        "size": charts.size(report, series),
+        "comparison": charts.scatter(report, series),
         "tasks": bars.section(report, series),
         "numbers": grids.tasks(report, series),
         "examples": shown,

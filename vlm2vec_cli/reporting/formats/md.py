@@ -43,7 +43,7 @@ def _means(report: Report, heads: tables.Heads) -> str:
         differences = [
             escape(tables.difference_cell(report, one, mean.key, mean.tasks)) for one in report.comparisons
         ]
-        label = f"&emsp;{label}" if mean.level == "group" else f"**{label}**"
+        label = f"&emsp;{label}" if mean.inner else f"**{label}**"
         cells = tables.mean_cells(report, mean)
         cells = _best(cells) if tables.same_counts(report, mean) else cells
         rows.append([label, tables.counts(report, mean), *cells, *differences])

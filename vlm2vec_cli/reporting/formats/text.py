@@ -39,7 +39,7 @@ def _gate(report: Report, width: int) -> str:
 def _means(report: Report, heads: tables.Heads, width: int) -> str:
     rows = []
     for mean in tables.shown_means(report):
-        label = f"  {mean.label}" if mean.level == "group" else mean.label
+        label = f"  {mean.label}" if mean.inner else mean.label
         differences = [
             tables.difference_cell(report, one, mean.key, mean.tasks) for one in report.comparisons
         ]

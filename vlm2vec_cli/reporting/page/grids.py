@@ -23,7 +23,9 @@ def means(report: Report, series: list[Series]) -> Html:
         differences = [difference(report, one, mean.key, mean.tasks) for one in report.comparisons]
         count = element("td", tables.counts(report, mean), class_="count")
         head = element("th", mean.label, scope="row")
-        body.append(element("tr", head, count, *cells, *differences, class_=mean.level))
+        body.append(
+            element("tr", head, count, *cells, *differences, class_="group" if mean.inner else mean.level)
+        )
     return element(
         "section",
         element("h2", "Means"),

@@ -18,7 +18,9 @@ class Html(str):
 Child = str | None
 
 
-def element(name: str, /, *children: Child | Iterable[Child], **attributes: str | int | bool | None) -> Html:
+def element(
+    name: str, /, *children: Child | Iterable[Child], **attributes: str | float | bool | None
+) -> Html:
     """One element. `class_` is class, `_` in names is `-`; True is a bare attribute, None and False none.
 
     >>> element("p", "a < b", class_="note")

@@ -11,7 +11,7 @@ MOST_CARDS = 8
 
 def header(report: Report, series: list[Series]) -> Html:
     """Title, extent and a card for every overall and modality mean."""
-    means = [mean for mean in tables.shown_means(report) if mean.level != "group"]
+    means = [mean for mean in tables.shown_means(report) if not mean.inner]
     means = sorted(means, key=lambda mean: mean.key != "overall")[:MOST_CARDS]
     if not any(mean.level == "modality" for mean in means) or len(means) == 2:
         means = means[:1]
