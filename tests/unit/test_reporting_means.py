@@ -237,10 +237,8 @@ def test_sizes_of_one_model_are_columns_and_a_curve() -> None:
         ("binary", 2, 1),
         ("binary, 100 rescored", 2, 1),
     ]
-    assert [(point.num_bytes, round(point.value, 6)) for point in curves[0].points] == [
-        (1024, 0.7),
-        (4096, 0.8),
-    ]
+    assert [point.num_bytes for point in curves[0].points] == [1024, 4096]
+    assert [point.value for point in curves[0].points] == pytest.approx([0.7, 0.8])
     assert curves[1].points[0].num_bytes == 128
     assert not sizes.curves(report_of(rows[:1]))
     baseline = [rows[0], rows[2]]
@@ -255,7 +253,7 @@ def test_means_by_a_field_of_rows_or_catalogue() -> None:
     tasks = [score_row("GQA", 0.5), score_row("MSR-VTT", 0.7)]
     keys = {mean.key for mean in report_of(tasks, group_by=["parser"]).means}
     assert {"parser=image_qa", "parser=msrvtt"} <= keys
-    with pytest.raises(UsageError, match="^--group-by: no score has the field 'langg'") as raised:
+    with pytest.raises(UsageError, match=r"^--group-by: no score has the field 'langg'") as raised:
         report_of(rows, group_by=["langg"])
     assert raised.value.hint is not None
 

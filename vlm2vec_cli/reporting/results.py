@@ -5,6 +5,7 @@ Values, differences and interval ends are fractions; a difference is `column - r
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from math import fsum, sqrt
 from typing import Literal
 
@@ -67,6 +68,19 @@ class Column:
     tool_versions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     stored: "Stored | None" = None
+
+    def digest(self, condition: str) -> str:
+        """One value for a condition of all cells: theirs where it is one, else a digest of them all."""
+        known = {
+            name: cell.conditions[condition]
+            for name, cell in self.cells.items()
+            if condition in cell.conditions
+        }
+        values = set(known.values())
+        if len(values) < 2:
+            return next(iter(values), "")
+        joined = "\0".join(f"{name}\0{value}" for name, value in sorted(known.items()))
+        return blake2b(joined.encode(), digest_size=8).hexdigest()
 
     @property
     def num_queries(self) -> int | None:

@@ -39,6 +39,9 @@ def _column(column: Column) -> dict[str, Any]:
         "sources": list(column.sources),
         "fingerprints": list(column.fingerprints),
         "tool_versions": list(column.tool_versions),
+        "dim": column.stored.dim if column.stored else None,
+        "precision": column.stored.precision if column.stored else None,
+        "rescore": column.stored.rescore if column.stored else None,
         "num_queries": column.num_queries,
         "notes": list(column.notes),
     }
@@ -84,6 +87,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "ci95": _ends(cell.interval),
         "num_queries": cell.num_queries,
         "num_candidates": cell.num_candidates,
+        "conditions": dict(cell.conditions),
         "metrics": dict(cell.metrics),
         "metrics_ci95": {name: _ends(interval) for name, interval in cell.intervals.items()},
     }

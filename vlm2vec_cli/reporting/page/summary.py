@@ -111,7 +111,7 @@ def notes(report: Report) -> Html | None:
 
 
 def provenance(report: Report, series: list[Series]) -> Html:
-    """Model, fingerprint, versions, counts and sources of every column; the command."""
+    """Model, fingerprint, digests, versions, counts and sources of every column; the command."""
     blocks = []
     for one in series:
         column = one.column
@@ -119,6 +119,9 @@ def provenance(report: Report, series: list[Series]) -> Html:
             ("Model", column.model),
             ("Role", "baseline" if column.baseline else "model"),
             ("Fingerprint", ", ".join(column.fingerprints)),
+            ("Vectors", f"{column.stored.dim} x {column.stored.precision}" if column.stored else ""),
+            ("Texts", column.digest("text_digest")),
+            ("Data", column.digest("data_digest")),
             ("Scored by", ", ".join(f"vlm2vec {version}" for version in column.tool_versions)),
             ("Datasets", str(len(column.cells))),
             ("Queries", f"{column.num_queries:,}" if column.num_queries is not None else ""),
