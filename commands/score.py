@@ -25,6 +25,9 @@ def main(
     ties: Annotated[Ties, Option(help="First among equals: the larger id, the relevant, the others.")] = "id",
     no_relevant: Annotated[NoRelevant, Option(help="What queries without anything relevant do.")] = "exclude",
     candidates: Annotated[list[str] | None, _("FILE", "More vectors, all of them candidates.")] = None,
+    results: Annotated[
+        list[str] | None, _("PATH", "Finished scores of the MMEB evaluation or of mteb: file or folder.")
+    ] = None,
     qrels: Annotated[str | None, _("FILE", "Judgements instead of those in the rows: TREC or TSV.")] = None,
     run: Annotated[str | None, _("FILE", "Rankings, not vectors: TREC, ranking rows, *_pred.jsonl.")] = None,
     rankings: Annotated[str | None, _("FILE", "Write rankings: .jsonl, .parquet, .trec.")] = None,
@@ -52,7 +55,9 @@ def main(
         bool, Option("--allow-mixed-fingerprints", help="Compare vectors of different models or settings.")
     ] = False,
     output: options.Output = "-",
-    format: options.Format = None,
+    format: Annotated[
+        str | None, _("NAME", "Where the suffix does not say: jsonl, parquet, or mteb (-o FOLDER).")
+    ] = None,
     on_error: options.OnError = "fail",
     rejects: options.RejectsFile = None,
     allow_rejects: options.AllowRejects = 0,
@@ -78,15 +83,21 @@ def main(
 
       vlm2vec score --run bm25.trec --qrels qrels.tsv --metrics nDCG@10,R@100
     """
-    from vlm2vec_cli.scoring import Request, score
+    from vlm2vec_cli.scoring import Request, score, write_mteb
 
-    session = Session(inputs, output, format=format, on_error=on_error, rejects=rejects, limit=limit,
-                      allow_rejects=allow_rejects, media_root=media_root, quiet=quiet)  # fmt: skip
+    mteb = format == "mteb"
+    session = Session(inputs, "-" if mteb else output, format=None if mteb else format, on_error=on_error,
+                      rejects=rejects, allow_rejects=allow_rejects, limit=limit, media_root=media_root,
+                      quiet=quiet)  # fmt: skip
     request = Request(metrics=metrics or (), main_metric=main_metric, similarity=similarity, ties=ties,
                       no_relevant=no_relevant, candidates=candidates or (), qrels=qrels, run=run, seed=seed,
                       rankings=rankings, rankings_format=rankings_format, top_k=top_k, per_query=per_query,
                       bootstrap=bootstrap, allow_mixed=allow_mixed_fingerprints, dims=dim or (),
                       precisions=precision or (), rescore=rescore, scene_graph=scene_graph, novel=novel,
-                      ignored=ignore or ())  # fmt: skip
+                      ignored=ignore or (), results=results or ())  # fmt: skip
     with session:
-        session.write(score(session, request, has_inputs=bool(inputs)), SCORE)
+        rows = score(session, request, has_inputs=bool(inputs))
+        if mteb:
+            write_mteb(session, rows, output)
+        else:
+            session.write(rows, SCORE)

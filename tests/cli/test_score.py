@@ -268,3 +268,35 @@ def test_mixed_fingerprints_when_told(vlm2vec: Runner) -> None:
 
 def test_a_missing_file_is_66(vlm2vec: Runner) -> None:
     assert refusal(vlm2vec("score", "--run", "none.trec"), 66) == "none.trec: no such file"
+
+
+def test_a_folder_of_shards_at_several_sizes(vlm2vec: Runner) -> None:
+    shards = vlm2vec.work / "vectors"
+    shards.mkdir()
+    (shards / "part-0.jsonl").write_bytes(jsonl(rows()[:2]))
+    (shards / "part-1.jsonl").write_bytes(jsonl(rows()[2:]))
+    done = vlm2vec("score", "vectors", "--dim", "3", "--precision", "float32,binary", "--metrics", "hit@1")
+    assert [(row["dim"], row["precision"]) for row in done.rows] == [(3, "float32"), (3, "binary")]
+    assert done.rows[0]["main_score"] == pytest.approx(2 / 3)
+    assert done.rows[0]["data_digest"] == done.rows[1]["data_digest"]
+    again = vlm2vec("score", stdin=jsonl(rows()))
+    assert again.rows[0]["data_digest"] == done.rows[0]["data_digest"]
+
+
+def test_relations_of_a_scene_graph(vlm2vec: Runner) -> None:
+    (vlm2vec.work / "novel.txt").write_text("b, c\n")
+    pictures = [{**row, "image_id": 7} if row["id"].startswith("q") else row for row in rows()]
+    options = ["--scene-graph", "--novel", "novel.txt", "--ignore", "a", "--main-metric", "sgg_ng_recall@20"]
+    (row,) = vlm2vec("score", *options, stdin=jsonl(pictures)).rows
+    assert (row["main_metric"], row["main_score"]) == ("sgg_ng_recall@20", 1)
+    assert row["metrics"]["sgg_recall_novel@20"] == 0.5  # one a pair, of two
+    assert "sgg_recall_base@20" not in row["metrics"]  # the only other predicate is ignored
+
+
+def test_mteb_there_and_back(vlm2vec: Runner) -> None:
+    assert vlm2vec("score", "--format", "mteb", "-o", "results", stdin=jsonl(rows())).exit_code == 0
+    assert (vlm2vec.work / "results" / "m" / "f" / "model_meta.json").exists()
+    (row,) = vlm2vec("score", "--results", "results").rows
+    (first,) = vlm2vec("score", stdin=jsonl(rows())).rows
+    assert row["metrics"] == pytest.approx(first["metrics"])
+    assert (row["model"], row["main_metric"], row["main_score"]) == ("m", "hit@1", first["main_score"])

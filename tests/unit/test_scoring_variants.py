@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vlm2vec_cli.embedding import stored
-from vlm2vec_cli.errors import DataError
+from vlm2vec_cli.errors import DataError, UsageError
 from vlm2vec_cli.schemas.base import Origin, Record
-from vlm2vec_cli.scoring import evaluate
+from vlm2vec_cli.scoring import Request, evaluate, score
 from vlm2vec_cli.scoring.collect import Collector, check
 from vlm2vec_cli.scoring.matrix import Budget, Matrix, Precision
 from vlm2vec_cli.scoring.result import Result, Settings
+from vlm2vec_cli.streams import Session
 
 ORIGIN = Origin("rows.jsonl", Path("."), "line")
 PRECISIONS = ("float32", "int8", "binary")
@@ -135,3 +136,25 @@ def test_digests_ignore_the_order_of_rows_and_see_everything_else() -> None:
         assert [one for one in first if other[one] != first[one]] == [name]
     bare = [{name: value for name, value in row.items() if name != "text"} for row in rows]
     assert scored(bare).task.digests == {"data_digest": first["data_digest"]}
+
+
+@pytest.mark.parametrize(
+    ("request_", "fact"),
+    [
+        (Request(dims=["64,x"]), "--dim: expected numbers above 0, got 'x'"),
+        (Request(precisions=["int4"]), "--precision: unknown 'int4'"),
+        (
+            Request(run="r.trec", dims=["64"]),
+            "--dim, --precision and --rescore are for vectors",
+        ),
+        (Request(dims=["64,32"], per_query="p.parquet"), "--rankings and --per-query hold one dimension"),
+        (Request(novel="n.txt"), "--novel has a use only with --scene-graph"),
+        (Request(ignored=["x"]), "--ignore has a use only with --scene-graph"),
+        (Request(scene_graph=True, rescore=5), "--rescore and --scene-graph exclude each other"),
+        (Request(results=["x"], run="r.trec"), "--results brings finished scores"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_before_any_row_is_read(request_: Request, fact: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        score(Session(["never opened"]), request_, has_inputs=False)
+    assert str(raised.value).startswith(fact)

@@ -6,10 +6,12 @@ ids, pools and judgements of all rows; with `--per-query` also their texts and r
 """
 
 import contextlib
+import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import cast, get_args
+from pathlib import Path
+from typing import Any, cast, get_args
 
 from vlm2vec_cli import metrics
 from vlm2vec_cli.errors import DataError, UsageError, nearest
@@ -18,7 +20,7 @@ from vlm2vec_cli.schemas.base import Row
 from vlm2vec_cli.schemas.item import ITEM
 from vlm2vec_cli.schemas.ranking import RANKING
 from vlm2vec_cli.schemas.vector import VECTOR
-from vlm2vec_cli.scoring import evaluate, scene_graph
+from vlm2vec_cli.scoring import evaluate, results_files, scene_graph
 from vlm2vec_cli.scoring.collect import Collector, check, judge_by
 from vlm2vec_cli.scoring.files import Form, side_files
 from vlm2vec_cli.scoring.matrix import Precision, Similarity
@@ -53,6 +55,7 @@ class Request:
     novel: str | None = None
     ignored: Sequence[str] = ()
     candidates: Sequence[str] = ()
+    results: Sequence[str] = ()
     qrels: str | None = None
     run: str | None = None
     rankings: str | None = None
@@ -81,12 +84,34 @@ def score(session: Session, request: Request, *, has_inputs: bool) -> Iterator[R
     if settings.rescore is not None:
         settings = replace(settings, keep=min(settings.keep, settings.rescore))
     variants = _variants(settings, request)
+    if request.results:
+        if has_inputs or request.run is not None:
+            raise UsageError("--results brings finished scores, there is nothing to add to them")
+        return results_files.rows(request.results)
     if request.run is not None and request.candidates:
         raise UsageError("--run brings its own rankings, --candidates has no use with it")
     for path in (request.rankings, request.per_query):
         if path is not None:
             sinks.check_folder(path)
     return _rows(session, request, variants, has_inputs)
+
+
+def write_mteb(session: Session, rows: Iterable[Row], folder: str) -> None:
+    """Writes the files that mteb reads under `folder`; one dataset may go to stdout."""
+    every = list(rows)
+    if folder == sinks.STDOUT:
+        if len(every) != 1:
+            raise UsageError(f"mteb has a file for each of {len(every)} scores", hint="add -o FOLDER")
+        session.write_text(_json(results_files.mteb_result(every[0])))
+        return
+    for name, content in results_files.mteb_files(every):
+        path = Path(folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sinks.save(str(path), _json(content))
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def _listed(values: Sequence[str]) -> list[str]:

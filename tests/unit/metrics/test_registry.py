@@ -144,22 +144,50 @@ def labels(test: dict[str, Any]) -> list[str]:
     return [test["label"]] if isinstance(test["label"], str) else test["label"]
 
 
-def test_equal_to_trec_eval_on_random_graded_rankings() -> None:
-    pytrec_eval = pytest.importorskip("pytrec_eval")
-    rng = np.random.default_rng(0)
+Judge = tuple[dict[str, dict[str, int]], dict[str, dict[str, float]]]  # qrels and run of another tool
+
+
+def random_cases(seed: int) -> tuple[list[Case], Judge]:
+    """Graded rankings of some of twelve candidates, ours and in the form that other tools take."""
+    rng = np.random.default_rng(seed)
     cases: list[Case] = []
     for _ in range(50):
-        ranked = list(rng.permutation(list("abcdefghijkl"))[: rng.integers(1, 13)])
-        relevant = rng.permutation(list("abcdefghijkl"))[: rng.integers(1, 9)]
+        ranked = rng.permutation(list("abcdefghijkl"))[: rng.integers(1, 13)].tolist()
+        relevant = rng.permutation(list("abcdefghijkl"))[: rng.integers(1, 9)].tolist()
         cases.append((ranked, {one: float(rng.integers(1, 4)) for one in relevant}))
     qrels = {str(q): {one: int(gain) for one, gain in gains.items()} for q, (_, gains) in enumerate(cases)}
     run = {
         str(q): {one: float(-rank) for rank, one in enumerate(ranked)} for q, (ranked, _) in enumerate(cases)
     }
-    names = {"map", "recip_rank", "ndcg", "P_5", "recall_5", "success_5", "map_cut_5", "ndcg_cut_5"}
-    families = {"map", "recip_rank", "ndcg", "P", "recall", "success", "map_cut", "ndcg_cut"}
-    expected = pytrec_eval.RelevanceEvaluator(qrels, families).evaluate(run)
+    return cases, (qrels, run)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_equal_to_trec_eval_on_random_graded_rankings(seed: int) -> None:
+    pytrec_eval = pytest.importorskip("pytrec_eval")
+    cases, (qrels, run) = random_cases(seed)
+    cut = ("P", "recall", "success", "map_cut", "ndcg_cut")
+    names = ["map", "recip_rank", "ndcg", *(f"{name}_{k}" for name in cut for k in (5, 10))]
+    expected = pytrec_eval.RelevanceEvaluator(qrels, {"map", "recip_rank", "ndcg", *cut}).evaluate(run)
     for name in names:
         measure: Measure = parse(name)
         ours = measured(measure.metric, cases, measure.k)
         np.testing.assert_allclose(ours, [expected[str(q)][name] for q in range(len(cases))], atol=1e-12)
+
+
+@pytest.mark.slow  # it compiles its metrics
+@pytest.mark.filterwarnings("ignore")
+def test_equal_to_ranx_on_random_graded_rankings() -> None:
+    ranx = pytest.importorskip("ranx")
+    cases, (qrels, run) = random_cases(5)
+    peers = {"hit@5": "hit_rate@5", "f1@5": "f1@5", "ap": "map", "ap@5": "map@5", "mrr": "mrr"}
+    peers |= {"precision@5": "precision@5", "recall@5": "recall@5"}
+    peers |= {"ndcg_linear@5": "ndcg@5", "ndcg_exponential@5": "ndcg_burges@5"}
+    judged = ranx.Qrels(qrels), ranx.Run(run)
+    for name, peer in peers.items():
+        ranx.evaluate(*judged, peer, make_comparable=False)
+        expected = judged[1].scores[peer]
+        measure = parse(name)
+        ours = measured(measure.metric, cases, measure.k)
+        theirs = [expected[str(q)] for q in range(len(cases))]
+        np.testing.assert_allclose(ours, theirs, atol=1e-9, err_msg=name)
