@@ -78,8 +78,12 @@ def main(
     that in a temporary file; 8,192 x dimensions x 12 bytes and 100 MB for a block; ids, pools and judgements;
     12 bytes x queries x --top-k with --rankings; texts and references with --per-query.
 
+    With --dim or --precision a dataset has a row for each; --scene-graph needs `image_id` in query rows.
+
     Examples:
       vlm2vec score vectors.parquet -o scores.jsonl
+
+      vlm2vec score vectors.parquet --dim 1536,256 --precision float32,binary
 
       vlm2vec score --run bm25.trec --qrels qrels.tsv --metrics nDCG@10,R@100
     """

@@ -200,6 +200,7 @@ SMALL = {
     "-o runs/tiny --max-steps 20": "-o tiny --max-steps 1 --batch-size 2",
     "-o runs/mine --max-steps 1000": "-o mine --max-steps 1 --batch-size 2",
     "Qwen/Qwen2-VL-2B-Instruct": str(golden.MODEL),
+    "--dim 1536,256": "--dim 16,8",
 }
 if not SHIPPED.is_dir():
     SMALL["-m quickstart"] = f"-m {golden.MODEL}"
