@@ -37,9 +37,9 @@ def main(
 ) -> None:
     """Turn score rows into a report: text, Markdown, HTML, CSV, LaTeX, JSON or JUnit.
 
-    Several models, or sizes of one, stand side by side; of two, the second is compared with the first. Every mean says over how
-    many tasks it is, and missing tasks of MMEB-V2 are named. The HTML page is one file without outside
-    resources; with --per-query it shows hits and misses.
+    Several models, or sizes of one, stand side by side; of two, the second is compared with the first. Every
+    mean says over how many tasks it is, and missing tasks of MMEB-V2 are named. The HTML page is one file
+    without outside resources; with --per-query it shows hits and misses.
 
     Examples:
       vlm2vec report untrained.jsonl trained.jsonl -o report.html

@@ -29,7 +29,9 @@ def main(
         list[str] | None, _("PATH", "Finished scores of the MMEB evaluation or of mteb: file or folder.")
     ] = None,
     qrels: Annotated[str | None, _("FILE", "Judgements instead of those in the rows: TREC or TSV.")] = None,
-    run: Annotated[str | None, _("FILE", "Rankings, not vectors: TREC, ranking rows, *_pred.jsonl.")] = None,
+    run: Annotated[
+        str | None, _("FILE", "Rankings, not vectors: TREC, ranking rows, *_pred.jsonl or a folder of those.")
+    ] = None,
     rankings: Annotated[str | None, _("FILE", "Write rankings: .jsonl, .parquet, .trec.")] = None,
     rankings_format: Annotated[Form | None, Option(help="Where the suffix does not say.")] = None,
     top_k: Annotated[int, _("N", "Candidates a query in --rankings.", 1)] = 100,

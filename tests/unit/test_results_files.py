@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from vlm2vec_cli.errors import DataError, MissingError
-from vlm2vec_cli.scoring import results_files
+from vlm2vec_cli.scoring import Request, results_files, score
+from vlm2vec_cli.streams import Session
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "shared_mini" / "shared_mini_score.json"
 
@@ -104,6 +105,23 @@ def test_what_is_no_scores(tmp_path: Path, name: str, content: Any, fact: str) -
     with pytest.raises(DataError) as raised:
         list(results_files.rows([str(path)]))
     assert str(raised.value) == f"{path}: {fact}"
+
+
+def test_the_rankings_of_all_tasks_in_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "model" / "image"
+    folder.mkdir(parents=True)
+    for task in ("N24News", "GQA"):
+        shutil.copy(GOLDEN.parent / "shared_mini_pred.jsonl", folder / f"{task}_pred.jsonl")
+    scored = score(Session(quiet=True), Request(run=str(tmp_path), bootstrap=0), has_inputs=False)
+    expected = json.loads(GOLDEN.read_text())
+    found = {row["dataset"]: row for row in scored}
+    assert set(found) == {"N24News", "GQA"}
+    for row in found.values():
+        assert row["metrics"]["ndcg_linear@5"] == pytest.approx(expected["ndcg_linear@5"])
+        assert row["modality"] == "image"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MissingError, match=r"no TASK_pred\.jsonl in this folder"):
+        list(score(Session(quiet=True), Request(run=str(tmp_path / "empty")), has_inputs=False))
 
 
 def test_nothing_there(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from vlm2vec_cli.errors import DataError, UserError
 from vlm2vec_cli.schemas.base import Origin, Record
 from vlm2vec_cli.scoring import bootstrap, evaluate, rankings, runs, search
 from vlm2vec_cli.scoring.collect import Collector, Dataset, check
+from vlm2vec_cli.scoring.corpus import Corpus, Ints, Relevant, Ties, by_id
 from vlm2vec_cli.scoring.matrix import Budget, Matrix
 from vlm2vec_cli.scoring.result import Settings
 
@@ -112,8 +113,8 @@ def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     return str(request.param)
 
 
-def relevant_to(golds: Sequence[set[int]]) -> search.Relevant:
-    def relevant(query_Q: search.Ints, index_QR: search.Ints) -> NDArray[np.bool_]:
+def relevant_to(golds: Sequence[set[int]]) -> Relevant:
+    def relevant(query_Q: Ints, index_QR: Ints) -> NDArray[np.bool_]:
         return np.array([[one in golds[q] for one in row] for q, row in zip(query_Q, index_QR, strict=True)])
 
     return relevant
@@ -122,12 +123,12 @@ def relevant_to(golds: Sequence[set[int]]) -> search.Relevant:
 @pytest.mark.parametrize("ties", TIES)
 @pytest.mark.parametrize("coarse", [False, True])
 @pytest.mark.parametrize("depth", [1, 5, 60])
-def test_search_is_sorting(blocks: str, ties: search.Ties, coarse: bool, depth: int) -> None:
+def test_search_is_sorting(blocks: str, ties: Ties, coarse: bool, depth: int) -> None:
     rng = np.random.default_rng(depth)
     rows_ND, query_QD = vectors(rng, 60, 4, coarse=coarse), vectors(rng, 9, 4, coarse=coarse)
     ids = [f"c{number}" for number in rng.permutation(60)]
     golds = [set(rng.integers(0, 60, 3).tolist()) for _ in query_QD]
-    corpus = search.Corpus(rows_ND, search.by_id(ids), ties, relevant_to(golds))
+    corpus = Corpus(rows_ND, by_id(ids), ties, relevant_to(golds))
     expected = naive(query_QD, rows_ND, ids, golds, ties)
     chosen = np.array([7, 0, 3, 4, 5, 8, 1])
     found = list(search.search_all(corpus, query_QD, chosen, depth))
@@ -137,12 +138,12 @@ def test_search_is_sorting(blocks: str, ties: search.Ties, coarse: bool, depth: 
 
 
 @pytest.mark.parametrize("ties", TIES)
-def test_rank_of_first_is_the_place_in_the_whole_ranking(blocks: str, ties: search.Ties) -> None:
+def test_rank_of_first_is_the_place_in_the_whole_ranking(blocks: str, ties: Ties) -> None:
     rng = np.random.default_rng(1)
     rows_ND, query_QD = vectors(rng, 40, 3, coarse=True), vectors(rng, 12, 3, coarse=True)
     ids = [f"c{number}" for number in rng.permutation(40)]
     golds = [set(rng.integers(0, 40, 2).tolist()) for _ in query_QD]
-    corpus = search.Corpus(rows_ND, search.by_id(ids), ties, relevant_to(golds))
+    corpus = Corpus(rows_ND, by_id(ids), ties, relevant_to(golds))
     got = search.rank_of_first(corpus, query_QD, np.arange(12), [np.array(sorted(one)) for one in golds])
     expected = naive(query_QD, rows_ND, ids, golds, ties)
     assert got.tolist() == [
@@ -152,13 +153,13 @@ def test_rank_of_first_is_the_place_in_the_whole_ranking(blocks: str, ties: sear
 
 @pytest.mark.parametrize("ties", TIES)
 @pytest.mark.parametrize("num_candidates", [12, 300])
-def test_pools_are_ranked_whole_and_keep_repeats(blocks: str, ties: search.Ties, num_candidates: int) -> None:
+def test_pools_are_ranked_whole_and_keep_repeats(blocks: str, ties: Ties, num_candidates: int) -> None:
     rng = np.random.default_rng(2)
     rows_ND, query_QD = vectors(rng, num_candidates, 3, coarse=True), vectors(rng, 9, 3, coarse=True)
     ids = [f"c{number}" for number in rng.permutation(num_candidates)]
     golds = [set(rng.integers(0, num_candidates, 2).tolist()) for _ in query_QD]
     pools = [rng.integers(0, num_candidates, rng.integers(1, 9)) for _ in query_QD]
-    corpus = search.Corpus(rows_ND, search.by_id(ids), ties, relevant_to(golds))
+    corpus = Corpus(rows_ND, by_id(ids), ties, relevant_to(golds))
     expected = naive(query_QD, rows_ND, ids, golds, ties, [pool.tolist() for pool in pools])
     got = [
         [one for one in row if one >= 0]
@@ -172,7 +173,7 @@ def test_scores_do_not_depend_on_where_a_candidate_stands() -> None:
     rng = np.random.default_rng(3)
     rows_ND, query_QD = vectors(rng, 500, 96), vectors(rng, 4, 96)
     rows_ND[250:] = rows_ND[:250]  # every vector twice
-    block = next(search.search_all(search.Corpus(rows_ND, np.arange(500)), query_QD, np.arange(4), 50))
+    block = next(search.search_all(Corpus(rows_ND, np.arange(500)), query_QD, np.arange(4), 50))
     assert (block.score_QR[:, ::2] == block.score_QR[:, 1::2]).all()
     assert (block.index_QR[:, ::2] == block.index_QR[:, 1::2] + 250).all()  # the larger id first
 
@@ -181,7 +182,7 @@ def test_scores_do_not_depend_on_where_a_candidate_stands() -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(TIES), st.booleans())
-def test_scores_are_those_of_a_plain_loop(seed: int, ties: search.Ties, local: bool) -> None:
+def test_scores_are_those_of_a_plain_loop(seed: int, ties: Ties, local: bool) -> None:
     rng = np.random.default_rng(seed)
     count = int(rng.integers(2, 30))
     rows_ND, query_QD = vectors(rng, count, 3, coarse=True), vectors(rng, 5, 3, coarse=True)
@@ -500,7 +501,7 @@ def test_a_second_ranking_of_a_query_is_refused() -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(TIES))
-def test_a_run_scores_as_the_vectors_that_made_it(seed: int, ties: search.Ties) -> None:
+def test_a_run_scores_as_the_vectors_that_made_it(seed: int, ties: Ties) -> None:
     rng = np.random.default_rng(seed)
     rows_ND, query_QD = vectors(rng, 9, 3, coarse=True) + 0.5, vectors(rng, 4, 3, coarse=True) + 0.25
     assume(distinct(rows_ND) and distinct(query_QD))

@@ -9,58 +9,28 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any
 
-from vlm2vec_cli import metrics
-from vlm2vec_cli.errors import DataError, UsageError, nearest
+from vlm2vec_cli.errors import DataError, UsageError
 from vlm2vec_cli.progress import bar
 from vlm2vec_cli.schemas.base import Row
 from vlm2vec_cli.schemas.item import ITEM
 from vlm2vec_cli.schemas.ranking import RANKING
 from vlm2vec_cli.schemas.vector import VECTOR
-from vlm2vec_cli.scoring import evaluate, results_files, scene_graph
+from vlm2vec_cli.scoring import evaluate, results_files
 from vlm2vec_cli.scoring.collect import Collector, check, judge_by
-from vlm2vec_cli.scoring.files import Form, side_files
-from vlm2vec_cli.scoring.matrix import Precision, Similarity
-from vlm2vec_cli.scoring.per_query import NUM_CANDIDATES
-from vlm2vec_cli.scoring.result import DEFAULT, NoRelevant, Result, Settings, Task
-from vlm2vec_cli.scoring.runs import add_query, gather, read_qrels, read_run
-from vlm2vec_cli.scoring.scene_graph import SceneGraph, read_names
-from vlm2vec_cli.scoring.search import Ties
+from vlm2vec_cli.scoring.files import side_files
+from vlm2vec_cli.scoring.request import Request, variants
+from vlm2vec_cli.scoring.result import Result, Settings, Task
+from vlm2vec_cli.scoring.runs import add_query, gather, read_qrels, read_run, run_files
 from vlm2vec_cli.streams import Session, opening, read_lines, sinks
+
+__all__ = ["Request", "score", "write_mteb"]
 
 log = logging.getLogger(__name__)
 ResultsOf = Callable[[Task], Iterator[Result]]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the command line asks for; names and files are as typed."""
-
-    metrics: Sequence[str] = ()
-    main_metric: str | None = None
-    similarity: Similarity = "cosine"
-    ties: Ties = "id"
-    no_relevant: NoRelevant = "exclude"
-    bootstrap: int = 1000
-    seed: int = 0
-    top_k: int = 100
-    allow_mixed: bool = False
-    dims: Sequence[str] = ()
-    precisions: Sequence[str] = ()
-    rescore: int | None = None
-    scene_graph: bool = False
-    novel: str | None = None
-    ignored: Sequence[str] = ()
-    candidates: Sequence[str] = ()
-    results: Sequence[str] = ()
-    qrels: str | None = None
-    run: str | None = None
-    rankings: str | None = None
-    rankings_format: Form | None = None
-    per_query: str | None = None
 
 
 def score(session: Session, request: Request, *, has_inputs: bool) -> Iterator[Row]:
@@ -68,22 +38,7 @@ def score(session: Session, request: Request, *, has_inputs: bool) -> Iterator[R
 
     Everything that can be wrong with names and options is raised here, before any row is read.
     """
-    settings = Settings(
-        measures=tuple(map(_parsed("--metrics"), dict.fromkeys(_listed(request.metrics)))) or DEFAULT,
-        main=_main_metric(request),
-        similarity=request.similarity,
-        ties=request.ties,
-        no_relevant=request.no_relevant,
-        resamples=request.bootstrap,
-        seed=request.seed,
-        keep=max(request.top_k if request.rankings else 0, NUM_CANDIDATES if request.per_query else 0),
-        first_rank=request.per_query is not None,
-        rescore=request.rescore,
-        scene_graph=_scene_graph(request),
-    )
-    if settings.rescore is not None:
-        settings = replace(settings, keep=min(settings.keep, settings.rescore))
-    variants = _variants(settings, request)
+    settings = variants(request)
     if request.results:
         if has_inputs or request.run is not None:
             raise UsageError("--results brings finished scores, there is nothing to add to them")
@@ -93,7 +48,7 @@ def score(session: Session, request: Request, *, has_inputs: bool) -> Iterator[R
     for path in (request.rankings, request.per_query):
         if path is not None:
             sinks.check_folder(path)
-    return _rows(session, request, variants, has_inputs)
+    return _rows(session, request, settings, has_inputs)
 
 
 def write_mteb(session: Session, rows: Iterable[Row], folder: str) -> None:
@@ -112,56 +67,6 @@ def write_mteb(session: Session, rows: Iterable[Row], folder: str) -> None:
 
 def _json(content: dict[str, Any]) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-
-
-def _listed(values: Sequence[str]) -> list[str]:
-    """Names from options that are repeated, hold several with commas between, or both."""
-    return [name.strip() for value in values for name in value.split(",") if name.strip()]
-
-
-def _main_metric(request: Request) -> metrics.Measure | None:
-    if request.main_metric is None or request.scene_graph:
-        return None
-    return _parsed("--main-metric")(request.main_metric)
-
-
-def _scene_graph(request: Request) -> SceneGraph | None:
-    if not request.scene_graph:
-        if request.novel is not None or request.ignored:
-            name = "--novel" if request.novel is not None else "--ignore"
-            raise UsageError(f"{name} has a use only with --scene-graph")
-        return None
-    if request.rescore is not None:
-        raise UsageError("--rescore and --scene-graph exclude each other")
-    lines = [] if request.novel is None else [line for _, line in read_lines(request.novel)]
-    ignored = frozenset(_listed(request.ignored))
-    return SceneGraph(read_names(lines), ignored, request.main_metric or scene_graph.MAIN)
-
-
-def _variants(settings: Settings, request: Request) -> list[Settings]:
-    """One for each dimension and precision asked for; rankings and per-query results are of one alone."""
-    dims: list[int | None] = []
-    for text in _listed(request.dims):
-        if not text.isdecimal() or int(text) < 1:
-            raise UsageError(f"--dim: expected numbers above 0, got {text!r}", hint="such as --dim 1536,256")
-        dims.append(int(text))
-    precisions: list[Precision | None] = []
-    for name in _listed(request.precisions):
-        if name not in get_args(Precision):
-            known = get_args(Precision)
-            hint = nearest(name, known) or f"one of {', '.join(known)}"
-            raise UsageError(f"--precision: unknown {name!r}", hint=hint)
-        precisions.append(cast(Precision, name))
-    if request.run is not None and (dims or precisions or request.rescore is not None):
-        raise UsageError("--dim, --precision and --rescore are for vectors, --run has none")
-    variants = [
-        replace(settings, dim=dim, precision=precision)
-        for dim in dict.fromkeys(dims or [None])
-        for precision in dict.fromkeys(precisions or [None])
-    ]
-    if len(variants) > 1 and (request.rankings or request.per_query):
-        raise UsageError("--rankings and --per-query hold one dimension and precision at a time")
-    return variants
 
 
 def _rows(
@@ -240,7 +145,7 @@ def _from_run(
     if path.lower().endswith(".parquet"):
         rows: Iterable[Row] = ({**one.row, "place": one.place} for one in session.read(RANKING, [path]))
     else:
-        rows = read_run(read_lines(path), path)
+        rows = (row for one in run_files(path) for row in read_run(read_lines(one), one))
     run = gather(
         rows, {name: one for name, one in collector.datasets.items() if one.query_ids}, path, log.warning
     )
@@ -265,13 +170,3 @@ def _from_run(
         yield evaluate.by_run(task, settings, found)
 
     return evaluate.plan(run.datasets.values(), settings), results_of
-
-
-def _parsed(option: str) -> Callable[[str], metrics.Measure]:
-    def parse(name: str) -> metrics.Measure:
-        try:
-            return metrics.parse(name)
-        except UsageError as error:
-            raise error.at(option) from None
-
-    return parse

@@ -15,10 +15,10 @@ from vlm2vec_cli.errors import DataError, UsageError
 from vlm2vec_cli.metrics import Judged, Measure
 from vlm2vec_cli.scoring import digests, scene_graph, search
 from vlm2vec_cli.scoring.collect import FACTS, Dataset, named
+from vlm2vec_cli.scoring.corpus import Block, Corpus, by_id, order
 from vlm2vec_cli.scoring.judge import Judgements, num_ranks, values
 from vlm2vec_cli.scoring.matrix import Matrix, Rows
 from vlm2vec_cli.scoring.result import Ints, Overall, Result, Settings, Task
-from vlm2vec_cli.scoring.search import Block
 
 Blocks = Callable[[Ints, int | None], Iterator[Block]]  # queries, depth (None: whole rankings) -> rankings
 
@@ -58,9 +58,9 @@ def by_vectors(task: Task, settings: Settings) -> Result:
     def relevant(query_Q: Ints, row_QR: Ints) -> NDArray[np.bool_]:
         return judgements.relevant(query_Q, np.where(row_QR >= 0, number_of[row_QR], -1))
 
-    corpus = search.Corpus(
+    corpus = Corpus(
         rows_ND,
-        search.by_id([dataset.ids[number] for number in number_of]),
+        by_id([dataset.ids[number] for number in number_of]),
         settings.ties,
         relevant if settings.ties != "id" else None,
     )
@@ -100,7 +100,7 @@ def by_run(
     dataset = task.dataset
     judgements = Judgements(dataset.relevant)
     query_Q = _scored(dataset, judgements, settings)
-    tie_N = search.by_id(dataset.ids)
+    tie_N = by_id(dataset.ids)
     nothing = (np.empty(0, np.int64), None)
 
     def blocks(query_Q: Ints, depth: int | None) -> Iterator[Block]:
@@ -110,7 +110,7 @@ def by_run(
             score_1R = np.full(index_1R.shape, np.nan, np.float32)
             if score_R is not None:
                 hit_1R = judgements.relevant(query_1, index_1R)
-                order_1R = search.order(score_R[None], tie_N[index_1R], hit_1R, settings.ties)
+                order_1R = order(score_R[None], tie_N[index_1R], hit_1R, settings.ties)
                 index_1R, score_1R = index_1R[:, order_1R[0]], score_R[order_1R]
             yield Block(query_1, index_1R, score_1R, np.array([len(index_R)]), False)
 

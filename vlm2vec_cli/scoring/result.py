@@ -15,8 +15,8 @@ from vlm2vec_cli import __version__
 from vlm2vec_cli.metrics import Measure
 from vlm2vec_cli.scoring import bootstrap
 from vlm2vec_cli.scoring.collect import FACTS, Dataset
+from vlm2vec_cli.scoring.corpus import Ties
 from vlm2vec_cli.scoring.matrix import Precision, Similarity
-from vlm2vec_cli.scoring.search import Ties
 
 if TYPE_CHECKING:
     from vlm2vec_cli.scoring.scene_graph import SceneGraph

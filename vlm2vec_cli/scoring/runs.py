@@ -4,7 +4,8 @@
     qrels, TSV           QUERY <tab> CANDIDATE <tab> GAIN           a header line is skipped
     run, TREC            QUERY Q0 CANDIDATE RANK SCORE [TAG]        sorted by score, the rank is not looked at
     run, rows            vlm2vec/ranking rows, JSONL or Parquet     best first; may carry `relevant`
-    run, predictions     {"prediction": [...], "label": [...], "rel_scores": [...]}, one a query, JSONL
+    run, predictions     {"prediction": [...], "label": [...], "rel_scores": [...]}, one a query, JSONL;
+                         a folder of TASK_pred.jsonl is all of these
 
 Tabs between the fields allow blanks in ids.
 """
@@ -13,14 +14,14 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from vlm2vec_cli.errors import DataError
+from vlm2vec_cli.errors import DataError, MissingError
 from vlm2vec_cli.schemas.base import Row
 from vlm2vec_cli.schemas.ranking import RANKING
 from vlm2vec_cli.scoring.collect import Dataset, named, numbered
@@ -70,6 +71,16 @@ def read_qrels(lines: Lines, place: str) -> dict[str, dict[str, float]]:
     if not judged:
         raise DataError("no judgements", place=place)
     return qrels
+
+
+def run_files(path: str) -> list[str]:
+    """The file itself, or of a folder all TASK_pred.jsonl in it; MissingError for a folder without any."""
+    if not Path(path).is_dir():
+        return [path]
+    found = sorted(str(one) for one in Path(path).rglob(f"*{PREDICTIONS}.jsonl"))
+    if not found:
+        raise MissingError(f"no TASK{PREDICTIONS}.jsonl in this folder", place=path)
+    return found
 
 
 def read_run(lines: Lines, place: str) -> Iterator[Row]:

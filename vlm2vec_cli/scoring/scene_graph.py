@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from vlm2vec_cli.errors import UsageError, nearest
 from vlm2vec_cli.scoring import bootstrap
 from vlm2vec_cli.scoring.collect import Dataset
+from vlm2vec_cli.scoring.corpus import Block, by_id
 from vlm2vec_cli.scoring.result import Overall, Settings
-from vlm2vec_cli.scoring.search import Block, by_id
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

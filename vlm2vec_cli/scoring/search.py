@@ -4,24 +4,16 @@ A score is the dot product in float64, rounded to float32, so it depends on the 
 block sizes nor the order of candidates nor threads change it, and equal vectors tie exactly. Large corpora
 are sifted in float32 first; whatever could be among the first after rounding errors is scored exactly.
 
-Order: score descending, then (ties="id") id descending, as trec_eval sorts. "pessimistic" puts the relevant
-last among equal scores, "optimistic" first. Nothing ever prefers the relevant by its place in a pool.
-
 Q queries, N candidates, D dimensions, R ranks, P pool entries, C a block's columns, U a union of pools, X any
 flat list; -1 fills the ends of short rows.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ties = Literal["id", "optimistic", "pessimistic"]
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
-Relevant = Callable[[Ints, Ints], NDArray[np.bool_]]  # queries (Q,), candidates (Q, R) -> (Q, R)
+from vlm2vec_cli.scoring.corpus import Block, Corpus, Floats, Ints, Vectors, order
 
 QUERY_BLOCK = 512
 COLUMN_BLOCK = 8192
@@ -29,49 +21,6 @@ MAX_SCORES = 1 << 22  # scores of one block held at once: 16 MB
 MAX_GATHERED = 1 << 18  # numbers of gathered vectors held at once: 2 MB in float64, what caches hold
 SHARED = 16  # pools are scored pair by pair where together they are more than 16 times as large as one
 MARGIN = 64  # candidates kept beyond the depth, for those that rounding may have pushed out
-
-
-class Vectors(Protocol):
-    """Float32 vectors (N, D) of which blocks are taken: an array, or rows that are decoded block by block."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(N, D)."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: Any, /) -> Floats:
-        """The rows at a slice, or at an array of numbers of any shape."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Rankings of some queries: candidates best first and their scores."""
-
-    query_Q: Ints
-    index_QR: Ints
-    score_QR: Floats
-    num_ranked_Q: Ints  # how many candidates the query ranks, in the block or beyond its depth
-    unique: bool  # no candidate stands twice in a row
-
-
-@dataclass(frozen=True, slots=True)
-class Corpus:
-    """What is searched: the vectors and, for ties, each candidate's place in the ascending order of ids."""
-
-    rows_ND: Vectors
-    tie_N: Ints
-    ties: Ties = "id"
-    relevant: Relevant | None = None  # needed unless ties is "id"
-
-
-def by_id(ids: Sequence[str]) -> Ints:
-    """Each id's place in ascending order (code points), shape (N,)."""
-    place_N = np.empty(len(ids), np.int64)
-    place_N[np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)] = np.arange(len(ids))
-    return place_N
 
 
 def search_all(corpus: Corpus, rows_QD: Vectors, query_Q: Ints, depth: int) -> Iterator[Block]:
@@ -139,15 +88,6 @@ def rank_of_first(corpus: Corpus, rows_QD: Vectors, query_Q: Ints, golds: Sequen
                 ahead += int(equal_N.sum()) - int(equal_N[gold].sum())
             rank_Q[start + row] = ahead + 1
     return rank_Q
-
-
-def order(score_QR: Floats, tie_QR: Ints, hit_QR: NDArray[np.bool_] | None, ties: Ties) -> Ints:
-    """Positions that sort each row by the rule above; copies of one candidate keep their order."""
-    keys: list[NDArray[np.generic]] = [-tie_QR]
-    if ties != "id":
-        assert hit_QR is not None
-        keys.append(hit_QR if ties == "pessimistic" else ~hit_QR)
-    return np.lexsort((*keys, -score_QR), axis=-1)
 
 
 def _ranked(

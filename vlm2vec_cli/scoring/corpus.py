@@ -1,0 +1,71 @@
+"""What is searched, what is found, and in which order equal scores stand.
+
+Order: score descending, then (ties="id") id descending, as trec_eval sorts. "pessimistic" puts the relevant
+last among equal scores, "optimistic" first. Nothing ever prefers the relevant by its place in a pool.
+
+Q queries, N candidates, D dimensions, R ranks; -1 fills the ends of short rows.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ties = Literal["id", "optimistic", "pessimistic"]
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Relevant = Callable[[Ints, Ints], NDArray[np.bool_]]  # queries (Q,), candidates (Q, R) -> (Q, R)
+
+
+class Vectors(Protocol):
+    """Float32 vectors (N, D) of which blocks are taken: an array, or rows that are decoded block by block."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, D)."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> Floats:
+        """The rows at a slice, or at an array of numbers of any shape."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rankings of some queries: candidates best first and their scores."""
+
+    query_Q: Ints
+    index_QR: Ints
+    score_QR: Floats
+    num_ranked_Q: Ints  # how many candidates the query ranks, in the block or beyond its depth
+    unique: bool  # no candidate stands twice in a row
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """What is searched: the vectors and, for ties, each candidate's place in the ascending order of ids."""
+
+    rows_ND: Vectors
+    tie_N: Ints
+    ties: Ties = "id"
+    relevant: Relevant | None = None  # needed unless ties is "id"
+
+
+def by_id(ids: Sequence[str]) -> Ints:
+    """Each id's place in ascending order (code points), shape (N,)."""
+    place_N = np.empty(len(ids), np.int64)
+    place_N[np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)] = np.arange(len(ids))
+    return place_N
+
+
+def order(score_QR: Floats, tie_QR: Ints, hit_QR: NDArray[np.bool_] | None, ties: Ties) -> Ints:
+    """Positions that sort each row by the rule above; copies of one candidate keep their order."""
+    keys: list[NDArray[np.generic]] = [-tie_QR]
+    if ties != "id":
+        assert hit_QR is not None
+        keys.append(hit_QR if ties == "pessimistic" else ~hit_QR)
+    return np.lexsort((*keys, -score_QR), axis=-1)
