@@ -10,6 +10,7 @@ from vlm2vec_cli.errors import DataError, UsageError
 from vlm2vec_cli.reporting import gate, paired
 from vlm2vec_cli.reporting.gate import parse_max_drop
 from vlm2vec_cli.reporting.per_query import PerQuery
+from vlm2vec_cli.reporting.rendering import render
 from vlm2vec_cli.reporting.results import Check, Report
 
 
@@ -138,6 +139,9 @@ def test_tests_are_made_for_datasets_and_means_and_need_both_files(tmp_path: Pat
     (comparison,) = report.comparisons
     assert {name for _, name in report.paired} == {"d", "overall"}
     assert report.paired[comparison, "d"].difference == -0.5
+    smallest = f"{report.paired[comparison, 'd'].detectable * 100:.1f}"
+    for format in ("text", "md"):
+        assert f"differences of {smallest} points in a task" in " ".join(render(report, format).split())
     with pytest.raises(UsageError, match="--significant needs the per-query file of model"):
         report_of([score_row("d", 0.5)], [score_row("d", 0.5, "old")], significant=True)
     with pytest.raises(UsageError, match="there is nothing to compare with"):

@@ -166,4 +166,23 @@ def check_lines(report: Report) -> list[str]:
     return lines
 
 
+def detectable_lines(report: Report) -> list[str]:
+    """For each tested comparison, how small a difference its queries would have shown."""
+    lines = []
+    for comparison in report.comparisons:
+        tests = {name: test for (of, name), test in report.paired.items() if of == comparison}
+        tasks = [tests[task.name].detectable for task in report.tasks if task.name in tests]
+        if not tasks:
+            continue
+        least, most = min(tasks), max(tasks)
+        span = signed(least).lstrip("+") + (f" to {signed(most).lstrip('+')}" if most > least else "")
+        overall = tests.get("overall")
+        mean = f", of {signed(overall.detectable).lstrip('+')} in the overall mean" if overall else ""
+        who = f" ({report.columns[comparison.column].name})" if len(report.comparisons) > 1 else ""
+        lines.append(
+            f"differences of {span} points in a task{mean} would have shown in 4 of 5 evaluations{who}"
+        )
+    return lines
+
+
 MARKED = "* significant: paired permutation test over queries, p < 0.05 after Holm's correction"

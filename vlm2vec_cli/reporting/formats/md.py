@@ -80,6 +80,7 @@ def _remarks(report: Report, heads: tables.Heads) -> list[str]:
     lines = list(heads.legend)
     if any(test.significant for test in report.paired.values()):
         lines.append(tables.MARKED)
+    lines += tables.detectable_lines(report)
     lines += list(report.notes)
     lines += [f"{column.name}: {note}" for column in report.columns for note in column.notes]
     return [f"- {escape(line)}" for line in lines]

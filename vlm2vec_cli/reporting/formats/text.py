@@ -78,6 +78,7 @@ def _remarks(report: Report, heads: tables.Heads, width: int) -> list[str]:
     lines += heads.legend
     if any(test.significant for test in report.paired.values()):
         lines.append(tables.MARKED)
+    lines += tables.detectable_lines(report)
     lines += [f"note: {note}" for note in report.notes]
     lines += [f"note: {column.name}: {note}" for column in report.columns for note in column.notes]
     wrapped = []
