@@ -76,9 +76,10 @@ def main(
     f1, map, ap, mrr, ndcg_linear, ndcg_exponential) may be named as in ir-measures or trec_eval; default:
     those of MMEB at 1, 5 and 10. The main one is that of the rows, else of the catalogue, else hit@1.
 
-    All rows are read before scoring starts. Memory: vectors, 4 x rows x dimensions bytes, up to 1 GB, beyond
-    that in a temporary file; 8,192 x dimensions x 12 bytes and 100 MB for a block; ids, pools and judgements;
-    12 bytes x queries x --top-k with --rankings; texts and references with --per-query.
+    All rows are read before scoring starts. Memory: vectors as they came (float32: 4 x rows x dimensions
+    bytes) up to 1 GB, beyond that in a temporary file; 8,192 x dimensions x 12 bytes and 100 MB for a block;
+    ids, pools and judgements; 12 bytes x queries x --top-k with --rankings; texts and references with
+    --per-query.
 
     With --dim or --precision a dataset has a row for each; --scene-graph needs `image_id` in query rows.
 

@@ -40,6 +40,15 @@ def test_files_go_to_their_model_by_fingerprint_then_name_then_order(tmp_path: P
     }
 
 
+def test_files_of_two_sizes_of_a_model_go_by_their_scores(tmp_path: Path) -> None:
+    both = columns(score_row("d", 0.25, "x", dim=64), score_row("d", 0.5, "x", dim=32))
+    small = str(write_per_query(tmp_path / "s.parquet", query_rows("d", [1, 0, 1, 0], "x")))
+    large = str(write_per_query(tmp_path / "l.parquet", query_rows("d", [1, 0, 0, 0], "x")))
+    for order in ([small, large], [large, small]):
+        assigned = assign(order, both)
+        assert {at: file.path for at, file in assigned.items()} == {0: large, 1: small}
+
+
 def test_a_file_of_another_model_or_another_run_is_refused(tmp_path: Path) -> None:
     path = str(write_per_query(tmp_path / "q.parquet", query_rows("d", [1, 0, 0, 0], "x")))
     with pytest.raises(DataError, match="belongs to model 'x', of which there are no further scores here"):

@@ -140,7 +140,7 @@ def test_tests_are_made_for_datasets_and_means_and_need_both_files(tmp_path: Pat
     assert {name for _, name in report.paired} == {"d", "overall"}
     assert report.paired[comparison, "d"].difference == -0.5
     smallest = f"{report.paired[comparison, 'd'].detectable * 100:.1f}"
-    for format in ("text", "md"):
+    for format in ("text", "md", "html"):
         assert f"differences of {smallest} points in a task" in " ".join(render(report, format).split())
     with pytest.raises(UsageError, match="--significant needs the per-query file of model"):
         report_of([score_row("d", 0.5)], [score_row("d", 0.5, "old")], significant=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vlm2vec_cli import metrics, scoring
 from vlm2vec_cli.errors import DataError, UserError
 from vlm2vec_cli.schemas.base import Origin, Record
-from vlm2vec_cli.scoring import bootstrap, evaluate, rankings, runs, search
+from vlm2vec_cli.scoring import bootstrap, evaluate, judge, rankings, runs, search
 from vlm2vec_cli.scoring.collect import Collector, Dataset, check
 from vlm2vec_cli.scoring.corpus import Corpus, Ints, Relevant, Ties, by_id
 from vlm2vec_cli.scoring.matrix import Budget, Matrix
@@ -298,6 +298,25 @@ def test_the_reference_on_local_pools() -> None:
     assert row["num_queries"] == expected.pop("num_pred") == expected.pop("num_data")
     for name, value in expected.items():
         assert row["metrics"][name] == pytest.approx(value, abs=1e-9)
+
+
+@pytest.mark.parametrize("cells", [1, 20, 1 << 20])
+def test_judgements_are_found_in_tables_as_by_search(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(6)
+    relevant = [{int(one): 1.0 + one for one in rng.choice(9, rng.integers(0, 4), False)} for _ in range(12)]
+    judgements = judge.Judgements(relevant)
+    query_Q = rng.permutation(12)[:7]
+    index_QR = rng.integers(-1, 15, (7, 5))
+    monkeypatch.setattr(judge, "TABLE_CELLS", cells)
+    found = []
+    for most_empty in (0, 100):
+        monkeypatch.setattr(judge, "MOST_EMPTY", most_empty)
+        judged = judgements.judge(query_Q, index_QR, 6)
+        found.append((judged.hit_QR, judged.gain_QR))
+    for by_search, by_table in zip(*found, strict=True):
+        np.testing.assert_array_equal(by_search, by_table)
+    expected = [[int(one) in relevant[q] for one in row] for q, row in zip(query_Q, index_QR, strict=True)]
+    assert judged.hit_QR[:, :5].tolist() == expected
 
 
 # ------------------------------------------------------------ vectors

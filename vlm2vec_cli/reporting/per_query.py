@@ -105,8 +105,16 @@ def assign(paths: Sequence[str], columns: Sequence[Column]) -> dict[int, PerQuer
                 place=Path(path).as_posix(),
                 hint=f"there are scores of {', '.join(repr(columns[index].name) for index in order)}",
             )
-        assigned[ranked[0]] = file
-        _verify(file, columns[ranked[0]])
+        alike = [
+            index
+            for index in ranked
+            if _agreement(file, columns[index]) == _agreement(file, columns[ranked[0]])
+        ]  # sizes of one model differ in their scores alone
+        chosen = next((index for index in alike if _difference(file, columns[index]) is None), alike[0])
+        difference = _difference(file, columns[chosen])
+        if difference is not None:
+            raise difference
+        assigned[chosen] = file
     return assigned
 
 
@@ -119,16 +127,18 @@ def _agreement(file: PerQuery, column: Column) -> int:
     return 0 if file.model is None and file.fingerprint is None else -1
 
 
-def _verify(file: PerQuery, column: Column) -> None:
+def _difference(file: PerQuery, column: Column) -> DataError | None:
+    """Why the file is not that of the column; None where all means are its scores."""
     for dataset, cell in column.cells.items():
         outcomes = file.outcomes(dataset, cell.metric)
         if outcomes is None:
             continue
         mean = sum(outcomes.values) / len(outcomes.values)
         if abs(mean - cell.value) > TOLERANCE:
-            raise DataError(
+            return DataError(
                 f"dataset {dataset!r}: the mean of {cell.metric} is {mean:.6f},"
                 f" the score of {column.name} {cell.value:.6f}",
                 place=file.path,
                 hint="the per-query file and the scores must come from the same run of `score`",
             )
+    return None

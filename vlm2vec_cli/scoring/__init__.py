@@ -1,8 +1,8 @@
 """Vectors, or rankings of another tool, and judgements -> score rows, rankings, per-query results.
 
-Memory: vectors up to 1 GB stay in memory, the rest lie in a temporary file (`TMPDIR`); scoring holds blocks
-of at most 512 queries x 8,192 candidates (about 100 MB and 120 KB a dimension), 12 bytes a kept rank, and
-ids, pools and judgements of all rows; with `--per-query` also their texts and references.
+Memory: vectors, as they came, stay in memory up to 1 GB, the rest lie in a temporary file (`TMPDIR`);
+scoring holds blocks of at most 512 queries x 8,192 candidates (about 100 MB and 120 KB a dimension), 12 bytes
+a kept rank, and ids, pools and judgements of all rows; with `--per-query` also their texts and references.
 """
 
 import contextlib

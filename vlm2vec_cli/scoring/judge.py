@@ -1,6 +1,6 @@
 """Rankings and judgements -> the value of every metric for every query.
 
-Q queries, R ranks, X judgements, M metrics.
+Q queries, R ranks, X judgements, Y those of a block B of queries, M metrics.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from vlm2vec_cli.metrics import Judged, Measure
 
 Ints = NDArray[np.int64]
+MOST_EMPTY = 8  # judgements are looked up in tables at most so many times as wide as the rankings
+TABLE_CELLS = 1 << 20  # 4 MB, what caches hold
 
 
 class Judgements:
@@ -58,10 +60,32 @@ class Judgements:
     def _find(self, query_Q: Ints, index_QR: Ints) -> tuple[NDArray[np.bool_], Ints]:
         if not len(self._key_X):
             return np.zeros(index_QR.shape, bool), np.zeros(index_QR.shape, np.int64)
+        if self._width <= MOST_EMPTY * index_QR.shape[1]:
+            place_QR = self._looked_up(query_Q, index_QR)
+            return place_QR >= 0, np.maximum(place_QR, 0)
         key_QR = query_Q[:, None] * self._width + index_QR
         place_QR = np.minimum(np.searchsorted(self._key_X, key_QR), len(self._key_X) - 1)
         inside_QR = (index_QR >= 0) & (index_QR < self._width)
         return inside_QR & (self._key_X[place_QR] == key_QR), place_QR
+
+    def _looked_up(self, query_Q: Ints, index_QR: Ints) -> Ints:
+        """The place of the judgement at each rank, -1 for none, from tables of a few queries at a time.
+
+        For long rankings several times faster than a search for each of their ranks.
+        """
+        place_QR = np.empty(index_QR.shape, np.int64)
+        size = max(1, TABLE_CELLS // (self._width + 1))
+        for start in range(0, len(query_Q), size):
+            block_Q, index_BR = query_Q[start : start + size], index_QR[start : start + size]
+            count_Q = self.num_relevant_Q[block_Q]
+            row_Y = np.repeat(np.arange(len(block_Q)), count_Q)
+            first_Y = np.repeat(self._first_Q[block_Q] - np.cumsum(count_Q) + count_Q, count_Q)
+            place_Y = first_Y + np.arange(len(row_Y))
+            table = np.full((len(block_Q), self._width + 1), -1, np.int32)  # the last column: not judged
+            table[row_Y, self._key_X[place_Y] - block_Q[row_Y] * self._width] = place_Y
+            column_BR = np.where((index_BR < 0) | (index_BR > self._width), self._width, index_BR)
+            place_QR[start : start + size] = np.take_along_axis(table, column_BR, 1)
+        return place_QR
 
 
 def repeats(index_QR: Ints) -> NDArray[np.bool_]:

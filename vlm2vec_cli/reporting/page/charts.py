@@ -167,7 +167,7 @@ def _curves(model: str, curves: Sequence[Curve], colour: dict[str, str]) -> Html
     picture = element(
         "svg",
         *shapes,
-        element("text", "bytes a vector, each step doubles", x=_x(0.5), y=HEIGHT - 4, text_anchor="middle"),
+        element("text", "bytes a vector, logarithmic", x=_x(0.5), y=HEIGHT - 4, text_anchor="middle"),
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
         role="img",
         aria_label=f"Quality of {model} against bytes a vector; the table has the numbers",

@@ -101,9 +101,12 @@ def _typeset(fact: str) -> str:
 def notes(report: Report) -> Html | None:
     """What to know before comparing."""
     about = [f"{column.name}: {note}" for column in report.columns for note in column.notes]
-    if not report.notes and not about:
+    lines = [*report.notes, *tables.detectable_lines(report)]
+    if any(test.significant for test in report.paired.values()):
+        lines.append(tables.MARKED)
+    if not lines and not about:
         return None
-    own = element("ul", *(element("li", line) for line in report.notes)) if report.notes else None
+    own = element("ul", *(element("li", line) for line in lines)) if lines else None
     others = element("ul", *(element("li", line) for line in about)) if about else None
     if len(about) > 2:
         others = element("details", element("summary", f"{len(about)} notes on the baselines"), others)
