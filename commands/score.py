@@ -51,8 +51,12 @@ def main(
     scene_graph: Annotated[
         bool, Option("--scene-graph", help="Recall@K of relations: rank all pairs of an `image_id` together.")
     ] = False,
-    novel: Annotated[str | None, _("FILE", "Predicates that --scene-graph also judges apart.")] = None,
-    ignore: Annotated[list[str] | None, _("NAMES", "Predicates that --scene-graph leaves out.")] = None,
+    novel: Annotated[
+        str | None, _("FILE", "Predicates to judge apart, too; else those whose rows say `novel`.")
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, _("NAMES", "Predicates that --scene-graph does not rank; else: no relation.")
+    ] = None,
     allow_mixed_fingerprints: Annotated[
         bool, Option("--allow-mixed-fingerprints", help="Compare vectors of different models or settings.")
     ] = False,

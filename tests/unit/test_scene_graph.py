@@ -109,6 +109,11 @@ def test_without_constraint_every_relation_is_found_in_the_end_and_with_it_one_a
     assert row["metrics"]["sgg_ng_recall@100"] == 1
     assert row["metrics"]["sgg_recall@100"] < 1
     assert not any(name.endswith(("_base@50", "_novel@50")) for name in row["metrics"])
+    for one in rows[:2]:
+        one["novel"] = True
+    listed = scored(rows, SceneGraph(frozenset({"on", "has"})), resamples=0).row()["metrics"]
+    assert scored(rows, SceneGraph(), resamples=0).row()["metrics"] == listed
+    assert "sgg_recall_novel@50" in listed
 
 
 def test_ties_never_help_and_can_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +123,9 @@ def test_ties_never_help_and_can_be_seen(monkeypatch: pytest.MonkeyPatch) -> Non
         row["embedding"] = np.ones(6) if row["role"] == "candidate" else row["embedding"]
     rows[0]["embedding"] = np.arange(6.0)  # all but one predicate are equal
     low, middle, high = (
-        scored(rows, SceneGraph(main="sgg_ng_recall@3"), resamples=0, ties=ties).row()["main_score"]
+        scored(rows, SceneGraph(ignored=frozenset(), main="sgg_ng_recall@3"), resamples=0, ties=ties).row()[
+            "main_score"
+        ]
         for ties in ("pessimistic", "id", "optimistic")
     )
     assert low <= middle <= high
@@ -133,8 +140,8 @@ def test_what_is_refused() -> None:
     with pytest.raises(UsageError, match=r"^--main-metric: unknown metric 'sgg_recal@50'") as raised:
         SceneGraph(main="sgg_recal@50")
     assert "'sgg_recall@50'" in str(raised.value.hint)
-    with pytest.raises(UsageError, match="unknown metric 'sgg_recall_novel@50'"):
-        SceneGraph(main="sgg_recall_novel@50")
+    with pytest.raises(DataError, match="no relation to compute sgg_recall_novel@50 from"):
+        scored(rows_of(0), SceneGraph(main="sgg_recall_novel@50"))
     with pytest.raises(DataError, match="no relation to compute"):
         scored(rows_of(0), SceneGraph(ignored=frozenset(PREDICATES)))
 

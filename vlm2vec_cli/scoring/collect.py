@@ -53,6 +53,7 @@ class Dataset:
     candidate_rows: dict[int, int] = field(default_factory=dict)  # candidate number -> row of its vector
     candidate_content: dict[int, dict[str, Any]] = field(default_factory=dict)
     candidate_vectors: Matrix | None = None
+    novel: set[int] = field(default_factory=set)  # candidates whose row says `novel`
 
     def number_of(self, candidate: str) -> int:
         """The number of a candidate id, a new one for a new id."""
@@ -151,6 +152,8 @@ class Collector:
         if self._vectors:
             dataset.candidate_vectors = self._appended(dataset.candidate_vectors, row)
         dataset.candidate_rows[number] = len(dataset.candidate_rows)
+        if row.get("novel"):
+            dataset.novel.add(number)
         if self._keep_content:
             dataset.candidate_content[number] = _content(record)
 

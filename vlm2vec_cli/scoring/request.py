@@ -84,7 +84,7 @@ def _scene_graph(request: Request) -> SceneGraph | None:
     if request.rescore is not None:
         raise UsageError("--rescore and --scene-graph exclude each other")
     lines = [] if request.novel is None else [line for _, line in read_lines(request.novel)]
-    ignored = frozenset(_listed(request.ignored))
+    ignored = frozenset(_listed(request.ignored)) or frozenset({scene_graph.NO_RELATION})
     return SceneGraph(read_names(lines), ignored, request.main_metric or scene_graph.MAIN)
 
 

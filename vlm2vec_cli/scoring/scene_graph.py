@@ -3,6 +3,7 @@
 Queries are ordered pairs of objects, `image_id` names their picture; candidates are predicates. All triples
 (pair, predicate) of a picture are ranked together by their scores, and the first K are compared with its
 relations, which are its pairs' relevant predicates: several of one pair count one by one.
+Candidate rows may say that they are `novel`.
 
     sgg_recall@K        relations found / relations, over all pictures together
     sgg_image_recall@K  the share found in each picture, mean over pictures that have relations
@@ -35,27 +36,24 @@ Ints = NDArray[np.int64]
 
 CUTOFFS: Final = (20, 50, 100)
 MAIN: Final = "sgg_mean_recall@50"
+NO_RELATION: Final = "no relation"
+PARTS: Final = ("", "_base", "_novel")
 KINDS: Final = ("recall", "image_recall", "mean_recall")
 
 
 @dataclass(frozen=True, slots=True)
 class SceneGraph:
-    """`novel` predicates are also judged apart; `ignored` ones, such as "no relation", are not ranked."""
+    """`novel` predicates (none: those whose rows say so) are also judged apart, `ignored` ones not ranked."""
 
     novel: frozenset[str] = frozenset()
-    ignored: frozenset[str] = frozenset()
+    ignored: frozenset[str] = frozenset({NO_RELATION})
     main: str = MAIN
 
     def __post_init__(self) -> None:
-        known = [name for part in self.parts for name in _names(part)]
+        known = [name for part in PARTS for name in _names(part)]
         if self.main not in known:
             hint = nearest(self.main, known) or f"such as {MAIN}"
             raise UsageError(f"unknown metric {self.main!r}", place="--main-metric", hint=hint)
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """All relations, and with `novel` those of either side of the split."""
-        return ("", "_base", "_novel") if self.novel else ("",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,8 @@ def measure(
     images, image_Q = np.unique(np.array(dataset.images), return_inverse=True)
     predicate_of, total_IP = _relations(graph, dataset, image_Q, len(images))
     triples = _ranked(graph, dataset, blocks, image_Q, predicate_of, settings)
-    novel_P = np.array([dataset.ids[one] in graph.novel for one in predicate_of], bool)
+    novel = {dataset.number[name] for name in graph.novel if name in dataset.number} or dataset.novel
+    novel_P = np.array([one in novel for one in predicate_of], bool)
     masks = {"": np.ones_like(novel_P), "_base": ~novel_P, "_novel": novel_P}
     rng = bootstrap.generator(settings.seed, dataset.name)
     times_BI = _draws(len(images), settings.resamples, rng)
@@ -92,7 +91,7 @@ def measure(
     for way, only_best in (("", True), ("ng_", False)):
         for k in CUTOFFS:
             found_IP = _found(triples, k, total_IP.shape, only_best=only_best)
-            for part in graph.parts:
+            for part in PARTS if novel else PARTS[:1]:
                 share = {"total": total_IP[:, masks[part]], "found": found_IP[:, masks[part]]}
                 for kind in KINDS if share["total"].any() else ():
                     found[f"sgg_{way}{kind}{part}@{k}"] = _overall(kind, times_BI=times_BI, **share)
