@@ -77,6 +77,21 @@ def test_the_gate_fails_with_1_after_the_report_is_written(scores: Runner) -> No
     assert scores(*command, "0.25").exit_code == 0
 
 
+def test_unequal_scores_when_told_with_means_by_a_field_and_a_picture(scores: Runner) -> None:
+    for name, digest in (("one", "aa"), ("two", "bb")):
+        row = score_row("cats", 0.5, name, text_digest=digest, language="en")
+        scores.write(f"{name}.jsonl", [row])
+    done = scores("report", "one.jsonl", "two.jsonl")
+    assert (done.exit_code, done.stdout) == (65, b"")
+    assert b"dataset 'cats': one and two were not scored on the same terms: other prompts" in done.stderr
+    options = ["--allow-unequal", "--group-by", "language", "--plot", "p.png"]
+    done = scores("report", "one.jsonl", "two.jsonl", *options)
+    assert done.exit_code == 0
+    assert b"\n  language: en" in done.stdout
+    assert b"note: dataset 'cats': one and two were not scored" in done.stdout
+    assert (scores.work / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_errors_are_one_line_each_with_their_exit_code(scores: Runner) -> None:
     scores.write("high.jsonl", [score_row("cats", 25.0)])
     scores.write("empty.jsonl", b"")
