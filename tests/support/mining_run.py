@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm2vec_cli.media import MediaReader
-from vlm2vec_cli.mining.run import Run, loading
+from vlm2vec_cli.mining.run import Run, load
 from vlm2vec_cli.mining.settings import Settings
 from vlm2vec_cli.streams import Session
 
@@ -23,5 +23,5 @@ def run(pairs: list[Row], options: Row, files: dict[str, list[Row]] | None = Non
             if options.get(field):
                 options = {**options, field: str(folder / options[field])}
         with Session([str(folder / "pairs.jsonl")], str(folder / "out.jsonl"), quiet=True) as session:
-            summary = Run(session, Settings(**options), MediaReader(), loading()).mine()
+            summary = Run(session, Settings(**options), MediaReader(), load, load).mine()
         return [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()], summary.facts

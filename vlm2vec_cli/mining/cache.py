@@ -1,0 +1,87 @@
+"""Vectors kept between runs, by what they are of and by the fingerprint of what made them.
+
+One SQLite file a fingerprint. A vector is found by the content as the model sees it: text and instruction as
+written, media by their bytes, so that renamed or moved pictures hit and changed ones miss.
+"""
+
+import contextlib
+import hashlib
+import sqlite3
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from vlm2vec_cli.errors import DataError, UserError
+from vlm2vec_cli.media import MediaReader
+from vlm2vec_cli.mining.topk import Floats
+
+COMMITTED_AT_ONCE = 1024
+
+
+class Cache:
+    """The vectors of one fingerprint in `folder`; DataError for a file that is no such cache."""
+
+    def __init__(self, folder: str, fingerprint: str, dim: int, media: MediaReader) -> None:
+        self._path = Path(folder) / f"{fingerprint}.sqlite"
+        self._dim, self._media = dim, media
+        self._waiting = 0
+        with self._reading():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._base = sqlite3.connect(self._path, timeout=60)
+            self._base.execute("create table if not exists vectors (name blob primary key, vector blob)")
+
+    def name(self, content: Mapping[str, Any], root: Path) -> bytes | None:
+        """What the content's vector is kept under; None where its media cannot be read."""
+        try:
+            media = [
+                [self._media.identity(one, root) for one in _listed(content.get(field))]
+                for field in ("image", "video")
+            ]
+        except UserError:
+            return None
+        facts = [content.get("text"), content.get("instruction"), *media]
+        return hashlib.sha256(orjson.dumps(facts)).digest()
+
+    def get(self, name: bytes) -> Floats | None:
+        """The vector (D,) kept under a name."""
+        with self._reading():
+            found = self._base.execute("select vector from vectors where name = ?", (name,)).fetchone()
+        if found is None:
+            return None
+        vector = np.frombuffer(found[0], np.float32) if isinstance(found[0], bytes) else np.empty(0)
+        if len(vector) != self._dim or not np.isfinite(vector).all():
+            raise self._unreadable("a vector in it is damaged")
+        return vector.astype(np.float32)
+
+    def put(self, name: bytes, vector: Floats) -> None:
+        """Keeps a vector; the last few are written by `close`."""
+        with self._reading():
+            self._base.execute("insert or replace into vectors values (?, ?)", (name, vector.tobytes()))
+            self._waiting += 1
+            if self._waiting >= COMMITTED_AT_ONCE:
+                self._base.commit()
+                self._waiting = 0
+
+    def close(self) -> None:
+        """Writes what waits, whatever ended the run."""
+        with self._reading():
+            self._base.commit()
+            self._base.close()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise self._unreadable(str(error)) from error
+
+    def _unreadable(self, fact: str) -> DataError:
+        hint = "delete it, or name another folder with --cache"
+        return DataError(f"not a usable cache of vectors: {fact}", place=str(self._path), hint=hint)
+
+
+def _listed(value: str | list[str] | None) -> list[str]:
+    return [value] if isinstance(value, str) else value or []
