@@ -195,10 +195,14 @@ def test_the_summary_counts_everything(mine: Runner) -> None:
     positives = np.cos(np.radians([10, 5, 15, 20, 20, 10]))
     assert own["positive"]["25%"] == pytest.approx(np.quantile(positives, 0.25), abs=1e-5)
     assert own["difference"]["count"] == 18
-    lines = done.stderr.decode().splitlines()
-    first = "vlm2vec: default: 6 pairs, 6 targets, 18 negatives (0 at random), 4 pairs short, 0 dropped"
-    assert lines[0] == first
-    assert lines[-1] == "vlm2vec: removed: positive 6, same_query 6, max_score 6"
+    assert done.stderr.decode() == (
+        "vlm2vec: default: 18 negatives for 6 pairs among 6 targets, 4 pairs short;"
+        " mean score -0.4165, positives 0.9685; removed: max_score 6\n"
+    )
+    table = dense(mine, "--num-negatives", "4", "--max-score", "0.6", "-v").stderr.decode().splitlines()
+    assert [line.split()[1] for line in table[2:]] == [
+        "count", "mean", "median", "std", "min", "25%", "50%", "75%", "max",
+    ]  # fmt: skip
 
 
 def test_the_same_input_gives_the_same_bytes_and_the_seed_matters(mine: Runner) -> None:

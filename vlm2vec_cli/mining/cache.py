@@ -51,10 +51,9 @@ class Cache:
             found = self._base.execute("select vector from vectors where name = ?", (name,)).fetchone()
         if found is None:
             return None
-        vector = np.frombuffer(found[0], np.float32) if isinstance(found[0], bytes) else np.empty(0)
-        if len(vector) != self._dim or not np.isfinite(vector).all():
-            raise self._unreadable("a vector in it is damaged")
-        return vector.astype(np.float32)
+        if not isinstance(found[0], bytes) or len(found[0]) != 4 * self._dim:
+            raise self._unreadable(f"a vector in it has not {self._dim} dimensions")
+        return np.frombuffer(found[0], np.float32)
 
     def put(self, name: bytes, vector: Floats) -> None:
         """Keeps a vector; the last few are written by `close`."""
