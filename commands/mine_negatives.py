@@ -37,9 +37,13 @@ def main(
 
     Never mined: the pair's positive, positives of pairs with the same query, targets that share an id
     (positive_ids, positive.id) or a key with it, and copies of all these: text is compared without regard to
-    white space and Unicode form, media by their bytes. Windows and margins mean what they mean in
-    sentence-transformers; P is the largest number of pairs that share a query, and margins are measured from
-    the lowest of its positives. The search is exact; of equal scores the lower id comes first.
+    white space and Unicode form, media by their bytes. --same-document exclude adds other pages of their
+    files (FILE#page=, FILE#t=) and targets with an equal `document` field, --near-duplicates pictures that
+    look like theirs. A judge (--rescore) refuses what it scores near the positive, of random draws too.
+
+    Windows and margins mean what they mean in sentence-transformers; P is the largest number of pairs that
+    share a query, and margins are measured from the lowest of its positives. The search is exact; of equal
+    scores the lower id comes first.
 
     A row of --vectors belongs to every query (role query) or target (role candidate) whose text, image, video
     and instruction are equal to its own as written. A corpus row that names no dataset serves all.
@@ -47,10 +51,11 @@ def main(
     --method labels takes the nearest of the dataset's labels, then random others, up to --num-negatives.
 
     All pairs are read before any is written. On disk, in the temporary folder: rows, and 4 x dimensions bytes
-    a vector. Memory: 1 kB a pair, 0.5 kB a target, and 250 MB + 32,768 x dimensions bytes for a block.
+    a vector, twice with a judge. Memory: 1 kB a pair, 0.5 kB a target, 0.3 kB a picture with
+    --near-duplicates, and 250 MB + 32,768 x dimensions bytes for a block.
 
     Examples:
-      vlm2vec mine-negatives pairs.jsonl -m quickstart --relative-margin 0.05 -o mined.jsonl
+      vlm2vec mine-negatives pairs.jsonl -m quickstart --relative-margin 0.05 --audit a.html -o mined.jsonl
 
       vlm2vec mine-negatives pairs.jsonl --method random --num-negatives 7 > random.jsonl
     """

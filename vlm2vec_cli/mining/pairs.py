@@ -82,6 +82,7 @@ class Pairs:
         self.marks: dict[int, tuple[Mark, ...]] = {}
         self.existing: dict[int, list[bytes]] = {}
         self.marked: defaultdict[Mark, dict[int, None]] = defaultdict(dict)  # groups that carry the mark
+        self._named: set[tuple[str, str]] = set()  # ids and keys of pairs; others are not kept
         self._label_keys: dict[bytes, bytes] = {}
         self._dataset_names: dict[str, str] = {}
 
@@ -115,10 +116,11 @@ class Pairs:
         self.number.append(number)
         self.alive.append(True)
         self.spooled.append(self.spool.add(row))
-        marks = tuple(_marks(row))
+        marks = tuple(_marks(row, row["positive"]))
         if marks:
             self.marks[at] = marks
             for mark in marks:
+                self._named.add(mark[1:])
                 self.marked[mark][group] = None
         if existing:
             self.existing[at] = existing
@@ -163,15 +165,19 @@ class Pairs:
         return (row for row, alive in enumerate(self.alive) if alive)
 
     def add_corpus_row(self, record: Record, offers: Offers) -> int:
-        """Takes an item or vector as a target and returns its unit; raises as `add` does."""
+        """Takes an item or vector as a target and returns its unit; raises as `add` does.
+
+        All pairs come before.
+        """
         row = record.row
         group = self.targets.group(self.identity.target(row, record.origin.media_root))
         self._look(group, row, record)
         unit = self.targets.add(row, self.origins.add(record), record.number)
         self._file(group, row["dataset"], row, record)
         offers.add(row["dataset"], row["id"], unit, group, query=row["role"] == "query")
-        for mark in _marks({**row, "positive": row}):
-            self.marked[mark][group] = None
+        for mark in _marks(row, row):
+            if mark[1:] in self._named:
+                self.marked[mark][group] = None
         return unit
 
     def _look(self, group: int, content: Row, record: Record) -> None:
@@ -191,8 +197,8 @@ class Pairs:
             self.marked[mark][group] = None
 
 
-def _marks(row: Row) -> Iterable[Mark]:
-    for name in dict.fromkeys([*row.get("positive_ids", ()), row["positive"].get("id")]):
+def _marks(row: Row, target: Row) -> Iterable[Mark]:
+    for name in dict.fromkeys([*row.get("positive_ids", ()), target.get("id")]):
         if name is not None:
             yield row["dataset"], "id", str(name)
     if row.get("key") is not None:
