@@ -52,7 +52,7 @@ def main(
 
     All pairs are read before any is written. On disk, in the temporary folder: rows, and 4 x dimensions bytes
     a vector, twice with a judge. Memory: 1 kB a pair, 0.5 kB a target, 0.3 kB a picture with
-    --near-duplicates, and 250 MB + 32,768 x dimensions bytes for a block.
+    --near-duplicates, and 250 MB + 16,384 x dimensions bytes for each of up to 9 blocks.
 
     Examples:
       vlm2vec mine-negatives pairs.jsonl -m quickstart --relative-margin 0.05 --audit a.html -o mined.jsonl

@@ -5,8 +5,8 @@
     python tests/benchmarks/mine_speed.py growth --queries 10000 --targets 50000
 
 search   the whole command, its search alone, and the product of all queries with all targets in blocks
-peer     the whole command, and sentence-transformers' mine_hard_negatives, same vectors and options
-         (pip install sentence-transformers datasets)
+peer     sentence-transformers' mine_hard_negatives, which is given vectors in memory; the command from where
+         it has read them; and the whole command, same vectors and options (pip install ".[peers]")
 growth   the whole command with 1, 4 and 16 times the targets
 
 Every measurement is a process of its own, with as many threads as --threads says; memory is its largest
@@ -117,14 +117,14 @@ def product(folder: Path) -> Spent:
 def search(folder: Path) -> Spent:
     """Seconds for the exact nearest of every query, as many as the command asks for."""
     from vlm2vec_cli.mining.settings import Settings
-    from vlm2vec_cli.mining.topk import Rows, query_rows, top_k
+    from vlm2vec_cli.mining.topk import Rows, parallel_top_k, query_rows
 
     queries, targets = np.load(folder / "queries.npy"), np.load(folder / "targets.npy", mmap_mode="r")
     k = Settings(vectors="", **OPTIONS).resolved_range_max(1) + 1
     start = clock()
     rows = Rows(targets, np.arange(len(targets)))
     for low in range(0, len(queries), query_rows(k)):
-        top_k(queries[low : low + query_rows(k)], rows, k)
+        parallel_top_k(queries[low : low + query_rows(k)], rows, k)
     return since(start)
 
 
@@ -148,6 +148,22 @@ def command(folder: Path) -> Spent:
         if ended.code:
             raise
     return since(start)
+
+
+def mining(folder: Path) -> Spent:
+    """The same from where the vectors are in place, as the peer has them, to where the rows are written."""
+    from vlm2vec_cli.mining import run
+
+    starts: list[Spent] = []
+    living_offers = run.Run._living_offers
+
+    def started(self: run.Run, corpus: Any) -> Any:
+        starts.append(clock())
+        return living_offers(self, corpus)
+
+    run.Run._living_offers = started  # type: ignore[method-assign]
+    command(folder)
+    return since(starts[0])
 
 
 def peer(folder: Path) -> Spent:
@@ -181,7 +197,7 @@ def peer(folder: Path) -> Spent:
     return since(start)
 
 
-MEASURED = {"product": product, "search": search, "command": command, "peer": peer}
+MEASURED = {"product": product, "search": search, "mining": mining, "command": command, "peer": peer}
 
 
 # ------------------------------------------------------------------------------------------------ running
@@ -236,7 +252,9 @@ def main() -> None:
             if asked.what == "growth":
                 add(f"{asked.targets * times} targets", "command")
                 continue
-            for name in ("product", "search", "command") if asked.what == "search" else ("peer", "command"):
+            for name in (
+                ("product", "search", "command") if asked.what == "search" else ("peer", "mining", "command")
+            ):
                 add(name, name)
         table(rows)
 

@@ -299,6 +299,12 @@ def test_a_dataset_with_one_target_ends_short(mine: Runner) -> None:
     assert json.loads((mine.work / "summary.json").read_bytes())["short"] == 1
 
 
+def test_more_negatives_than_targets_are_counted_short(mine: Runner) -> None:
+    done = dense(mine, "--num-negatives", "100", "--on-short", "fill-random")
+    assert {len(row["negatives"]) for row in done.rows} == {4}
+    assert b"6 pairs short" in done.stderr
+
+
 def test_media_of_two_folders_are_not_mixed(vlm2vec: Runner) -> None:
     for folder in "ab":
         (vlm2vec.work / folder).mkdir()
@@ -535,4 +541,8 @@ def test_mining_with_a_model_is_mining_with_the_vectors_that_it_makes(mine: Runn
     by_vectors = mine("mine-negatives", "pairs.jsonl", "--vectors", "made.parquet")
     by_model = mine("mine-negatives", "pairs.jsonl", "-m", "model")
     assert texts(by_vectors) == texts(by_model)
+    kept = mine("mine-negatives", "pairs.jsonl", "-m", "model", "--cache", "kept")
+    again = mine("mine-negatives", "pairs.jsonl", "-m", "model", "--cache", "kept", "--rescore", "model")
+    assert texts(kept) == texts(by_model)
+    assert all(one["rescore"] == one["score"] for row in again.rows for one in row["negatives"])
     assert all(1 >= row["negatives"][0]["score"] >= row["negatives"][1]["score"] for row in by_model.rows)
