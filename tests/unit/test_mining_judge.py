@@ -149,6 +149,14 @@ def test_a_kept_vector_is_found_by_content_and_fingerprint(tmp_path: Path) -> No
     assert cached(tmp_path, [{**pairs[1], "query": {"text": "b", "instruction": "Find it."}}]) == ["b"]
 
 
+def test_miner_and_judge_may_share_a_cache(tmp_path: Path) -> None:
+    options = {"model": "miner", "rescore": "judge", "cache": "kept"}
+    same = {"miner": model(MINER, "one"), "judge": model(MINER, "one")}
+    rows, _ = run(PAIRS, options, models=same, folder=tmp_path)
+    assert same["judge"].asked == []
+    assert all(one["score"] == one["rescore"] for row in rows for one in row["negatives"])
+
+
 @pytest.mark.parametrize("damage", ["file", "vector"])
 def test_an_unreadable_cache_is_named(tmp_path: Path, damage: str) -> None:
     cached(tmp_path, PAIRS)

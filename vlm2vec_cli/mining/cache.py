@@ -18,7 +18,7 @@ from vlm2vec_cli.errors import DataError, UserError
 from vlm2vec_cli.media import MediaReader
 from vlm2vec_cli.mining.topk import Floats
 
-COMMITTED_AT_ONCE = 1024
+WRITTEN_AT_ONCE = 1024
 
 
 class Cache:
@@ -27,7 +27,7 @@ class Cache:
     def __init__(self, folder: str, fingerprint: str, dim: int, media: MediaReader) -> None:
         self._path = Path(folder) / f"{fingerprint}.sqlite"
         self._dim, self._media = dim, media
-        self._waiting = 0
+        self._waiting: list[tuple[bytes, bytes]] = []
         with self._reading():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._base = sqlite3.connect(self._path, timeout=60)
@@ -56,19 +56,22 @@ class Cache:
         return np.frombuffer(found[0], np.float32)
 
     def put(self, name: bytes, vector: Floats) -> None:
-        """Keeps a vector; the last few are written by `close`."""
+        """Keeps a vector; `write` has the last few written."""
+        self._waiting.append((name, vector.tobytes()))
+        if len(self._waiting) >= WRITTEN_AT_ONCE:
+            self.write()
+
+    def write(self) -> None:
+        """Writes what waits, at once, so that other runs with this cache wait for moments only."""
         with self._reading():
-            self._base.execute("insert or replace into vectors values (?, ?)", (name, vector.tobytes()))
-            self._waiting += 1
-            if self._waiting >= COMMITTED_AT_ONCE:
-                self._base.commit()
-                self._waiting = 0
+            self._base.executemany("insert or replace into vectors values (?, ?)", self._waiting)
+            self._base.commit()
+            self._waiting = []
 
     def close(self) -> None:
-        """Writes what waits, whatever ended the run."""
-        with self._reading():
-            self._base.commit()
-            self._base.close()
+        """Ends it; what waits is written, whatever ended the run."""
+        self.write()
+        self._base.close()
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:

@@ -48,6 +48,8 @@ def encode(
         side.put(unit, vector, own.place(unit))
         if cache is not None and unit in names:
             cache.put(names[unit], vector)
+    if cache is not None:
+        cache.write()
 
 
 def _not_kept(side: Side, units: Iterable[int], cache: Cache, names: dict[int, bytes]) -> Iterator[int]:
