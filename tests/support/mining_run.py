@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vlm2vec_cli.errors import DataError
 from vlm2vec_cli.media import MediaReader
 from vlm2vec_cli.mining.run import Run, load
 from vlm2vec_cli.mining.settings import Settings
@@ -27,10 +28,11 @@ def run(
     *,
     models: dict[str, "Model"] | None = None,
     folder: Path | None = None,
+    skip: bool = False,
 ) -> tuple[list[Row], Row]:
     """The written rows and the summary; `models` takes the place of folders with weights.
 
-    `folder` keeps the files, and is where media and other named files are.
+    `folder` keeps the files, and is where media and other named files are. With `skip` bad rows are skipped.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = folder or Path(name)
@@ -43,7 +45,8 @@ def run(
         def make(model: str, media: MediaReader, texts: Iterable[str]) -> Any:
             return load(model, media, texts) if models is None else models[model]
 
-        with Session([str(folder / "pairs.jsonl")], str(folder / "out.jsonl"), quiet=True) as session:
+        more: Row = {"on_error": "skip", "allow_rejects": 99} if skip else {}
+        with Session([str(folder / "pairs.jsonl")], str(folder / "out.jsonl"), quiet=True, **more) as session:
             summary = Run(session, Settings(**options), MediaReader(), make, make).mine()
         return [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()], summary.facts
 
@@ -57,10 +60,16 @@ class Model(SimpleNamespace):
         self.dim = 3
         self.asked: list[Row] = []
 
-    def encode(self, inputs: Iterable[Any], reject: Any) -> Iterator[NDArray[np.float32]]:
+    def encode(self, inputs: Iterable[Any], reject: Any) -> Iterator[NDArray[np.float32] | None]:
         for one in inputs:
             self.asked.append(one.content)
-            yield np.array(self._vector_of(one.content), np.float32)
+            try:
+                vector = self._vector_of(one.content)
+            except DataError as error:
+                reject(error.at(one.place))
+                yield None
+            else:
+                yield np.array(vector, np.float32)
 
 
 def scattered(key: str) -> list[float]:

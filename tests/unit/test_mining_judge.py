@@ -74,6 +74,39 @@ def test_the_judge_embeds_only_what_it_is_asked_about() -> None:
     assert len(both["miner"].asked) == 4
 
 
+def test_what_the_judge_cannot_score_is_never_mined() -> None:
+    def vector_of(content: Row) -> list[float]:
+        if content["text"] in ("t b", "t d"):
+            raise DataError("cannot be read")
+        return (
+            [1.0, 0.0, 0.0]
+            if content["text"][0] == "q"
+            else [float("abc".index(content["text"][2])), 1.0, 0.0]
+        )
+
+    pairs: list[Row] = [*PAIRS, {"id": "d", "query": {"text": "q d"}, "positive": {"text": "t d"}}]
+    miner = Model(lambda content: [1.0, len(content["text"]) / 10, 0.0])
+    options = {"model": "miner", "rescore": "judge", "rescore_margin": 0.0, "num_negatives": 9}
+    both = {"miner": miner, "judge": Model(vector_of)}
+    rows, _ = run(pairs, options, models=both, skip=True)
+    assert [[one["text"] for one in row["negatives"]] for row in rows] == [[], [], ["t a"], []]
+    with pytest.raises(DataError, match="line 2: cannot be read"):
+        run(pairs, options, models=both)
+
+
+def test_a_pair_without_vectors_is_no_matter_for_the_judge() -> None:
+    def vector_of(content: Row) -> list[float]:
+        if content["text"] == "q b":
+            raise DataError("cannot be read")
+        return [1.0, float(ord(content["text"][2])), 0.0]
+
+    options = {"model": "miner", "rescore": "judge", "num_negatives": 2}
+    both = {"miner": Model(vector_of), "judge": model(JUDGE, "judge")}
+    rows, facts = run(PAIRS, options, models=both, skip=True)
+    assert [row["id"] for row in rows] == ["a", "c"]
+    assert facts["rejected"] == 1
+
+
 def test_positives_that_look_wrong_are_named_and_stay() -> None:
     options = {"model": "miner", "keep_positives_below": 0.9, "num_negatives": 1}
     rows, facts = run(PAIRS, options, models=models())

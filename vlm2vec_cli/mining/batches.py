@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+import numpy as np
+
 from vlm2vec_cli.mining.topk import Ints
 
 LOOKED_THROUGH = 4  # times the size of a batch: pairs without a link that may fill it
@@ -72,6 +74,8 @@ def linked(rows: Sequence[int], answers: Sequence[int], edges: Iterable[tuple[In
     turns = dict.fromkeys(owners, 0)
     links: Links = [{} for _ in rows]
     for pairs, groups in edges:
+        if not np.isin(pairs, rows).any():
+            continue
         rank, last = 0, -1
         for row, group in zip(pairs.tolist(), groups.tolist(), strict=True):
             rank, last = (rank + 1 if row == last else 1), row

@@ -34,6 +34,7 @@ class Judge:
         groups = np.array(pairs.query_group, dtype=np.int64)
         lowest = np.full(groups.max(initial=-1) + 1, np.inf, dtype=np.float32)
         np.fmin.at(lowest, groups[rows], self.positives[rows])
+        lowest[np.isinf(lowest)] = np.nan  # no positive could be scored: nothing may stay
         self._limit = (lowest - np.abs(lowest) * self._margin)[groups]
 
     def judge(self, rows: Ints, units: Ints) -> tuple[Floats, NDArray[np.bool_]]:
