@@ -51,7 +51,7 @@ def main(
     --method labels takes the nearest of the dataset's labels, then random others, up to --num-negatives.
 
     All pairs are read before any is written. On disk, in the temporary folder: rows, and 4 x dimensions bytes
-    a vector, twice with a judge. Memory: 1 kB a pair, 0.5 kB a target, 0.3 kB a picture with
+    a vector, twice with a judge. Memory: 3 kB a pair, 1 kB a target, 0.3 kB a picture with
     --near-duplicates, and 250 MB + 16,384 x dimensions bytes for each of up to 9 blocks.
 
     Examples:
