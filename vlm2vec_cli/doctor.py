@@ -26,7 +26,10 @@ REQUIRED = (
     "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy", "polars", "pyarrow",
     "pymupdf", "pillow",
 )  # fmt: skip
-OPTIONAL = {"faiss-cpu": "mine-negatives --backend faiss: pip install 'vlm2vec-cli[faiss]'"}
+OPTIONAL = {
+    "faiss-cpu": "mine-negatives --backend faiss: pip install 'vlm2vec-cli[faiss]'",
+    "bm25s": "mine-negatives --method bm25: pip install 'vlm2vec-cli[bm25]'",
+}
 DECODERS = ("decord", "av")
 LEAST_DISK = 1 << 30
 Status = Literal["ok", "absent", "problem"]

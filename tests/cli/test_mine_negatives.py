@@ -195,10 +195,14 @@ def test_the_summary_counts_everything(mine: Runner) -> None:
     positives = np.cos(np.radians([10, 5, 15, 20, 20, 10]))
     assert own["positive"]["25%"] == pytest.approx(np.quantile(positives, 0.25), abs=1e-5)
     assert own["difference"]["count"] == 18
-    lines = done.stderr.decode().splitlines()
-    first = "vlm2vec: default: 6 pairs, 6 targets, 18 negatives (0 at random), 4 pairs short, 0 dropped"
-    assert lines[0] == first
-    assert lines[-1] == "vlm2vec: removed: positive 6, same_query 6, max_score 6"
+    assert done.stderr.decode() == (
+        "vlm2vec: default: 18 negatives for 6 pairs among 6 targets, 4 pairs short;"
+        " mean score -0.4165, positives 0.9685; removed: max_score 6\n"
+    )
+    table = dense(mine, "--num-negatives", "4", "--max-score", "0.6", "-v").stderr.decode().splitlines()
+    assert [line.split()[1] for line in table[2:]] == [
+        "count", "mean", "median", "std", "min", "25%", "50%", "75%", "max",
+    ]  # fmt: skip
 
 
 def test_the_same_input_gives_the_same_bytes_and_the_seed_matters(mine: Runner) -> None:
@@ -293,6 +297,12 @@ def test_a_dataset_with_one_target_ends_short(mine: Runner) -> None:
     done = dense(mine, "--summary", "summary.json")
     assert done.rows[0]["negatives"] == []
     assert json.loads((mine.work / "summary.json").read_bytes())["short"] == 1
+
+
+def test_more_negatives_than_targets_are_counted_short(mine: Runner) -> None:
+    done = dense(mine, "--num-negatives", "100", "--on-short", "fill-random")
+    assert {len(row["negatives"]) for row in done.rows} == {4}
+    assert b"6 pairs short" in done.stderr
 
 
 def test_media_of_two_folders_are_not_mixed(vlm2vec: Runner) -> None:
@@ -531,4 +541,8 @@ def test_mining_with_a_model_is_mining_with_the_vectors_that_it_makes(mine: Runn
     by_vectors = mine("mine-negatives", "pairs.jsonl", "--vectors", "made.parquet")
     by_model = mine("mine-negatives", "pairs.jsonl", "-m", "model")
     assert texts(by_vectors) == texts(by_model)
+    kept = mine("mine-negatives", "pairs.jsonl", "-m", "model", "--cache", "kept")
+    again = mine("mine-negatives", "pairs.jsonl", "-m", "model", "--cache", "kept", "--rescore", "model")
+    assert texts(kept) == texts(by_model)
+    assert all(one["rescore"] == one["score"] for row in again.rows for one in row["negatives"])
     assert all(1 >= row["negatives"][0]["score"] >= row["negatives"][1]["score"] for row in by_model.rows)

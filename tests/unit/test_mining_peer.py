@@ -1,6 +1,6 @@
 """Equal to sentence-transformers' `mine_hard_negatives` on the same vectors and options.
 
-Runs where the peer is installed: pip install sentence-transformers datasets
+Runs where the peer is installed: pip install ".[peers]"
 """
 
 from types import SimpleNamespace

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mining_run import run
+from mining_run import Model, scattered
+from mining_run import run as run_with
 from vlm2vec_cli.mining import choose
 from vlm2vec_cli.mining.settings import Settings
 
@@ -20,9 +21,10 @@ NUM_TEXTS = 12
 
 
 def vector_of(role: str, text: str) -> list[float]:
-    """One of a few directions, so that scores are often equal."""
-    random = np.random.default_rng([ord(one) for one in role[0] + "".join(text.split())])
-    return [float(one) for one in random.integers(-2, 3, 3) + np.array([0.5, 0, 0])]
+    return scattered(role[0] + text)
+
+
+run = partial(run_with, models={"judge": Model(lambda content: scattered("judge" + content["text"]))})
 
 
 def vectors_for(pairs: list[Row], corpus: Iterable[Row] = ()) -> list[Row]:
@@ -52,11 +54,20 @@ def naive(pairs: list[Row], options: Row, corpus: list[Row] | None = None) -> li
         range_max = asked.resolved_range_max(most)
         others = masked(pair, pairs, corpus or [], asked.replace) - answers
         texts = targets(pair, offers, asked.across_datasets, corpus is not None)
+        if asked.same_document == "exclude":
+            others |= of_the_same_documents(
+                answers | masked(pair, pairs, corpus or [], True), pairs, corpus or []
+            )
+            others -= answers
         near = sorted((-score_of(pair, text), place, text) for place, text in enumerate(texts))
         near = [one for one in near if same(one[2]) not in others][: range_max + most]
         near = [one for one in near if same(one[2]) not in answers]
         ranked = [(text, -minus, rank) for rank, (minus, _, text) in enumerate(near, start=1)]
         kept = [one for one in ranked if passes(one[1], positive, asked)][asked.range_min : range_max]
+        if asked.rescore is not None:
+            lowest = min(cosine(one["query"]["text"], one["positive"]["text"], "judge") for one in twins)
+            limit = lowest - abs(lowest) * np.float32(0.05)
+            kept = [one for one in kept if cosine(pair["query"]["text"], one[0], "judge") <= limit]
         mined.append(kept[: asked.num_negatives] if asked.sampling == "top" else kept)
     return mined
 
@@ -93,6 +104,20 @@ def masked(pair: Row, pairs: list[Row], corpus: list[Row], replace: bool) -> set
     return found if replace else found | {same(one["text"]) for one in pair.get("negatives", [])}
 
 
+def of_the_same_documents(answers: set[str], pairs: list[Row], corpus: list[Row]) -> set[str]:
+    """Texts that share a document with an answer; documents are named within a dataset, or in "default"."""
+    marks: dict[str, set[tuple[str, str]]] = {}
+    for text, row in [
+        *((one["positive"]["text"], one) for one in pairs),
+        *((one["text"], one) for one in corpus),
+    ]:
+        if "document" in row:
+            marks.setdefault(same(text), set()).add((row["dataset"], row["document"]))
+    named = {mark for answer in answers for mark in marks.get(answer, ())}
+    named |= {("default", name) for _, name in named}
+    return {text for text, own in marks.items() if own & named}
+
+
 def passes(score: np.float32, positive: np.float32, asked: Settings) -> bool:
     if asked.absolute_margin is not None and score + np.float32(asked.absolute_margin) > positive:
         return False
@@ -109,9 +134,9 @@ def score_of(pair: Row, text: str) -> np.float32:
 
 
 @cache
-def cosine(query: str, target: str) -> np.float32:
+def cosine(query: str, target: str, model: str = "") -> np.float32:
     left, right = (
-        np.array(vector_of(role, text)) for role, text in (("query", query), ("candidate", target))
+        np.array(scattered((model or role) + text)) for role, text in (("q", query), ("c", target))
     )
     unit = [(one / np.sqrt((one * one).sum())).astype(np.float32).astype(np.float64) for one in (left, right)]
     return np.float32((unit[0] * unit[1]).sum())
@@ -129,6 +154,7 @@ PAIRS = st.lists(
             "negatives": st.lists(TEXTS.map(lambda text: {"text": text}), max_size=2),
             "positive_ids": st.lists(st.sampled_from(["x", "y", "z"]), max_size=2),
             "key": st.sampled_from(["k", "l"]),
+            "document": st.sampled_from(["d", "e", "f"]),
         },
     ),
     min_size=1,
@@ -148,6 +174,8 @@ OPTIONS = st.fixed_dictionaries(
         "across_datasets": st.booleans(),
         "replace": st.booleans(),
         "sampling": st.sampled_from(["top", "top", "random"]),
+        "same_document": st.sampled_from(["allow", "exclude"]),
+        "rescore": st.sampled_from([None, "judge"]),
     }
 )
 

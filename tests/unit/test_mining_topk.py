@@ -46,6 +46,17 @@ def test_any_blocks_give_the_brute_force_ranking(
     assert_equal(top_k(queries, rows(targets), k, block=block), brute_force(queries, targets, k))
 
 
+@pytest.mark.parametrize("num_queries", [0, 1, 7, 16])
+def test_parts_at_a_time_give_the_same(num_queries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topk, "PART_ROWS", 3)
+    monkeypatch.setattr(topk.os, "cpu_count", lambda: 4)
+    vectors = topk.unit_rows(np.random.default_rng(5).standard_normal((100, 8)).astype(np.float32))
+    expected = top_k(vectors[:num_queries], rows(vectors), 5)
+    assert_equal(
+        topk.parallel_top_k(vectors[:num_queries], rows(vectors), 5), (expected.scores, expected.targets)
+    )
+
+
 @pytest.mark.parametrize("spread", [0.0, 1e-8, 1e-4])
 def test_masses_of_equal_scores_stay_exact(spread: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topk, "LOOKED_AT", 1 << 12)

@@ -20,7 +20,7 @@ def _score(help: str) -> Any:
 
 
 # Targets and what compares them
-Method: TypeAlias = Annotated[settings.Method, Option(help="Near by vectors, near labels, or random.")]
+Method: TypeAlias = Annotated[settings.Method, Option(help="Near by vectors, by words, by label, or random.")]
 Model: TypeAlias = Annotated[
     str | None,
     Option(
@@ -40,6 +40,24 @@ AllowMixed: TypeAlias = Annotated[
     bool, Option("--allow-mixed-fingerprints", help="Compare vectors of different models or settings.")
 ]
 
+Cache: TypeAlias = Annotated[
+    str | None,
+    Option(metavar="DIR", help="Keep vectors of -m and --rescore here, by content and fingerprint."),
+]
+
+# What is never mined
+SameDocument: TypeAlias = Annotated[
+    settings.SameDocument, Option(help="Whether other pages of a positive's document may be mined.")
+]
+NearDuplicates: TypeAlias = Annotated[
+    int | None,
+    _number(
+        "Nor pictures that differ from a positive's in at most N of 256 bits; 12 finds re-encoded ones.",
+        min=0,
+        max=settings.MOST_BITS,
+    ),
+]
+
 # How many, and which
 NumNegatives: TypeAlias = Annotated[int, _number("Negatives to mine for each pair.", min=1)]
 RangeMin: TypeAlias = Annotated[int, _number("Skip this many of the nearest candidates.", min=0)]
@@ -56,6 +74,17 @@ AbsoluteMargin: TypeAlias = Annotated[
 ]
 RelativeMargin: TypeAlias = Annotated[
     float | None, _score("Skip candidates that score above (1 - X) of the positive's score; 0.05 is 95 %.")
+]
+Rescore: TypeAlias = Annotated[
+    str | None,
+    Option(metavar="MODEL", help="A second model as judge: skip candidates it scores near the positive."),
+]
+RescoreMargin: TypeAlias = Annotated[
+    float, _score("Near is above (1 - X) of the positive's score, by the judge.")
+]
+KeepPositivesBelow: TypeAlias = Annotated[
+    float | None,
+    _score("Pairs whose own positive scores below X stay, and are named in summary and audit."),
 ]
 Sampling: TypeAlias = Annotated[settings.Sampling, Option(help="The nearest candidates, or any of them.")]
 Replace: TypeAlias = Annotated[
@@ -78,3 +107,12 @@ NeighborsOut: TypeAlias = Annotated[str | None, _file("Write the neighbours in t
 Summary: TypeAlias = Annotated[
     str | None, _file("Write counts, scores and what each rule removed, as JSON, by dataset.")
 ]
+GroupBatches: TypeAlias = Annotated[
+    int | None,
+    _number("Order rows so that each N in a row are near each other; `batch` numbers them.", min=2),
+]
+Audit: TypeAlias = Annotated[
+    str | None,
+    Option(metavar="FILE.html", help="Write the negatives that look most like answers, with pictures."),
+]
+AuditSize: TypeAlias = Annotated[int, _number("Negatives in the audit.", min=1)]

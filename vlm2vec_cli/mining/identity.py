@@ -58,6 +58,22 @@ def references(content: Content) -> list[str]:
     return found
 
 
+def documents(row: Content, root: str) -> list[str]:
+    """The documents a target is part of: the files of its pages and windows, with `root` where relative.
+
+    >>> documents({"image": ["a.pdf#page=2", "b.png"]}, "/media")
+    ['/media\\na.pdf']
+    """
+    found: dict[str, None] = {}
+    for one in references(row):
+        parsed = media_ref.parse(one)
+        if parsed.page is not None or parsed.window is not None:
+            name = one.rpartition("#")[0]
+            own = parsed.scheme == "path" and not one.startswith("/")
+            found[f"{root}\n{name}" if own else name] = None
+    return list(found)
+
+
 class Identity:
     """Keys (16 bytes) that are equal for the same content; `identify` names a medium by its bytes."""
 
@@ -75,6 +91,11 @@ class Identity:
     def label(self, label: str) -> bytes:
         """The key of the target that is this label."""
         return _digest([normal_text(label), [], []])
+
+    def beside_pictures(self, content: Content, root: Path) -> bytes:
+        """The key of what a target holds beside its pictures, and of their number."""
+        text, pictures, videos = self._facts(content, root)
+        return _digest([text, len(pictures), videos])
 
     def _facts(self, content: Content, root: Path) -> list[Any]:
         text = normal_text(content.get("text", ""))

@@ -1,19 +1,20 @@
 """Which targets may never be mined for a pair, and by which rule.
 
 `positive` its own positive · `same_query` positives of pairs with the same query · `positive_ids` targets
-with an id in common · `key` targets with its key · `existing` negatives it came with. All of them go by
-content: a copy of a known positive under another id is known as well.
+with an id in common · `key` targets with its key · `existing` negatives it came with · `same_document` other
+pages of the documents of all the answers before · `near_duplicate` pictures that look like theirs. All of
+them go by content: a copy of a known positive under another id is known as well.
 """
 
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from vlm2vec_cli.mining.pairs import DEFAULT_DATASET, Pairs
+from vlm2vec_cli.mining.pairs import DEFAULT_DATASET, Mark, Pairs
 from vlm2vec_cli.mining.topk import Ints
 
-RULES = ("positive", "same_query", "positive_ids", "key", "existing")
-POSITIVE, SAME_QUERY, POSITIVE_IDS, KEY, EXISTING = range(1, 6)
+RULES = ("positive", "same_query", "positive_ids", "key", "existing", "same_document", "near_duplicate")
+POSITIVE, SAME_QUERY, POSITIVE_IDS, KEY, EXISTING, SAME_DOCUMENT, NEAR_DUPLICATE = range(1, 8)
 OF_MARK = {"id": POSITIVE_IDS, "key": KEY}
 
 
@@ -37,16 +38,28 @@ class Known:
             found.setdefault(group, SAME_QUERY)
         for group, rule in self._marked(row):
             found.setdefault(group, rule)
+        answers = list(found)
         if self._keep_existing:
             for group in pairs.existing_groups(row):
                 found.setdefault(group, EXISTING)
+        for answer in answers:
+            for mark in pairs.documents.get(answer, ()):
+                for group in self._with(mark):
+                    found.setdefault(group, SAME_DOCUMENT)
+            for group in () if pairs.looks is None else pairs.looks.near(answer):
+                found.setdefault(group, NEAR_DUPLICATE)
         return found
 
     def _marked(self, row: int) -> Iterator[tuple[int, int]]:
-        for dataset, kind, name in self._pairs.marks.get(row, ()):
-            for scope in dict.fromkeys((dataset, DEFAULT_DATASET)):
-                for group in self._pairs.marked.get((scope, kind, name), ()):
-                    yield group, OF_MARK[kind]
+        for mark in self._pairs.marks.get(row, ()):
+            for group in self._with(mark):
+                yield group, OF_MARK[mark[1]]
+
+    def _with(self, mark: Mark) -> Iterator[int]:
+        """The groups that carry a mark, in its dataset or in what serves all datasets."""
+        dataset, kind, name = mark
+        for scope in dict.fromkeys((dataset, DEFAULT_DATASET)):
+            yield from self._pairs.marked.get((scope, kind, name), ())
 
     def most_positives(self, rows: Iterable[int]) -> int:
         """The largest number of the given pairs that share a query."""

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vlm2vec_cli.errors import DataError
-from vlm2vec_cli.mining.identity import Identity
+from vlm2vec_cli.mining.identity import Identity, documents
+from vlm2vec_cli.mining.looks import Looks
 from vlm2vec_cli.mining.settings import TEXT_OF_POSITIVE
 from vlm2vec_cli.mining.stock import Origins, Spool, Units, numbers
 from vlm2vec_cli.schemas.base import Record, Row
 
 DEFAULT_DATASET = "default"
-Mark = tuple[str, str, str]  # dataset, "id" or "key", value
+Mark = tuple[str, str, str]  # dataset, "id", "key", "document" or "file", value
 
 
 @dataclass
@@ -50,11 +51,21 @@ class Pairs:
     """Columns about the pairs, a value a row; `spooled` is the place of the row itself in `spool`.
 
     `label_field` None: targets are contents. Else a dotted path to each pair's label: targets are labels, and
-    `names` are the units of the labels' own texts.
+    `names` are the units of the labels' own texts. `looks` are told of every target's picture; with
+    `by_document`, `documents` are the marks of the documents that a group of targets is part of.
     """
 
-    def __init__(self, identity: Identity, label_field: str | None = None) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        label_field: str | None = None,
+        *,
+        looks: Looks | None = None,
+        by_document: bool = False,
+    ) -> None:
         self.identity, self.label_field = identity, label_field
+        self.looks, self._by_document = looks, by_document
+        self.documents: defaultdict[int, dict[Mark, None]] = defaultdict(dict)
         self.spool, self.origins = Spool(), Origins()
         self.queries = Units(self.spool, self.origins)
         self.targets = Units(self.spool, self.origins)
@@ -71,6 +82,7 @@ class Pairs:
         self.marks: dict[int, tuple[Mark, ...]] = {}
         self.existing: dict[int, list[bytes]] = {}
         self.marked: defaultdict[Mark, dict[int, None]] = defaultdict(dict)  # groups that carry the mark
+        self._named: set[tuple[str, str]] = set()  # ids and keys of pairs; others are not kept
         self._label_keys: dict[bytes, bytes] = {}
         self._dataset_names: dict[str, str] = {}
 
@@ -89,6 +101,7 @@ class Pairs:
             key = self.identity.label(label)
         at, origin, number = len(self.ids), self.origins.add(record), record.number
         group = self.targets.group(key)
+        self._look(group, row["positive"], record)
         self.query.append(self.queries.add(row["query"], origin, number))
         self.query_group.append(self.queries.group(query_key))
         self.positive.append(self.targets.add(row["positive"], origin, number))
@@ -103,13 +116,15 @@ class Pairs:
         self.number.append(number)
         self.alive.append(True)
         self.spooled.append(self.spool.add(row))
-        marks = tuple(_marks(row))
+        marks = tuple(_marks(row, row["positive"]))
         if marks:
             self.marks[at] = marks
             for mark in marks:
+                self._named.add(mark[1:])
                 self.marked[mark][group] = None
         if existing:
             self.existing[at] = existing
+        self._file(group, row["dataset"], {"document": row.get("document"), **row["positive"]}, record)
 
     def existing_groups(self, row: int) -> list[int]:
         """The groups of the negatives that the row came with, as far as they are targets at all."""
@@ -150,18 +165,40 @@ class Pairs:
         return (row for row, alive in enumerate(self.alive) if alive)
 
     def add_corpus_row(self, record: Record, offers: Offers) -> int:
-        """Takes an item or vector as a target and returns its unit; raises as `add` does."""
+        """Takes an item or vector as a target and returns its unit; raises as `add` does.
+
+        All pairs come before.
+        """
         row = record.row
         group = self.targets.group(self.identity.target(row, record.origin.media_root))
+        self._look(group, row, record)
         unit = self.targets.add(row, self.origins.add(record), record.number)
+        self._file(group, row["dataset"], row, record)
         offers.add(row["dataset"], row["id"], unit, group, query=row["role"] == "query")
-        for mark in _marks({**row, "positive": row}):
-            self.marked[mark][group] = None
+        for mark in _marks(row, row):
+            if mark[1:] in self._named:
+                self.marked[mark][group] = None
         return unit
 
+    def _look(self, group: int, content: Row, record: Record) -> None:
+        if self.looks is not None:
+            root = record.origin.media_root
+            self.looks.add(group, content, root, self.identity.beside_pictures(content, root))
 
-def _marks(row: Row) -> Iterable[Mark]:
-    for name in dict.fromkeys([*row.get("positive_ids", ()), row["positive"].get("id")]):
+    def _file(self, group: int, dataset: str, target: Row, record: Record) -> None:
+        if not self._by_document:
+            return
+        root = self.origins.roots[-1]
+        marks = [("", "file", one) for one in documents(target, root)]
+        if target.get("document") is not None:
+            marks.append((dataset, "document", str(target["document"])))
+        for mark in marks:
+            self.documents[group][mark] = None
+            self.marked[mark][group] = None
+
+
+def _marks(row: Row, target: Row) -> Iterable[Mark]:
+    for name in dict.fromkeys([*row.get("positive_ids", ()), target.get("id")]):
         if name is not None:
             yield row["dataset"], "id", str(name)
     if row.get("key") is not None:

@@ -2,16 +2,21 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vlm2vec_cli.errors import DataError, UserError
 from vlm2vec_cli.media import MediaReader
-from vlm2vec_cli.mining import labels
+from vlm2vec_cli.mining import audit, labels, written
+from vlm2vec_cli.mining.bm25 import ByWords, library_module
+from vlm2vec_cli.mining.cache import Cache
 from vlm2vec_cli.mining.choose import Choices, Miner
 from vlm2vec_cli.mining.identity import Identity
+from vlm2vec_cli.mining.judge import Encode, Judge
 from vlm2vec_cli.mining.known import Known
+from vlm2vec_cli.mining.looks import Looks
 from vlm2vec_cli.mining.pairs import Offers, Pairs
 from vlm2vec_cli.mining.pool import Pool, pools
 from vlm2vec_cli.mining.search import Among, Nowhere, Search, faiss_module
@@ -20,7 +25,6 @@ from vlm2vec_cli.mining.summary import Summary, summarize
 from vlm2vec_cli.mining.topk import Rows
 from vlm2vec_cli.mining.vectors import Side, Vectors, from_rows
 from vlm2vec_cli.progress import bar
-from vlm2vec_cli.schemas.base import Row
 from vlm2vec_cli.schemas.item import ITEM
 from vlm2vec_cli.schemas.pair import PAIR
 from vlm2vec_cli.schemas.vector import VECTOR
@@ -33,13 +37,24 @@ Load = Callable[[str, MediaReader, Iterable[str]], "Encoder"]
 
 
 class Run:
-    """One run. `load` makes an encoder of the model's name and the texts of the stream (for `-m tiny`)."""
+    """One run. `load` makes an encoder of the model's name and the texts of the stream (for `-m tiny`).
 
-    def __init__(self, session: Session, settings: Settings, media: MediaReader, load: Load) -> None:
-        self._session, self._settings, self._media, self._load = session, settings, media, load
+    `load_judge` does so for --rescore.
+    """
+
+    def __init__(
+        self, session: Session, settings: Settings, media: MediaReader, load: Load, load_judge: Load
+    ) -> None:
+        self._session, self._settings, self._media = session, settings, media
+        self._load, self._load_judge = load, load_judge
         identify = media.identity if settings.media_identity == "bytes" else None
-        label_field = settings.label_field if settings.method == "labels" else None
-        self._pairs = Pairs(Identity(identify), label_field)
+        bits = settings.near_duplicates
+        self._pairs = Pairs(
+            Identity(identify),
+            settings.label_field if settings.method == "labels" else None,
+            looks=None if bits is None else Looks(bits, media.image),
+            by_document=settings.same_document == "exclude",
+        )
         self._vectors = Vectors(allow_mixed=settings.allow_mixed)
         self._queries = Side("query", self._pairs.queries, self._vectors)
         self._targets = Side("candidate", self._pairs.names, self._vectors)
@@ -49,13 +64,15 @@ class Run:
         settings, session = self._settings, self._session
         if settings.backend == "faiss":
             faiss_module()
+        if settings.method == "bm25":
+            library_module()
         neighbors = None if settings.neighbors is None else labels.read(settings.neighbors, settings)
         with contextlib.ExitStack() as stack:
             stack.callback(self._pairs.spool.close)
             stack.callback(self._vectors.close)
             self._read()
             corpus = None if settings.corpus is None else self._read_corpus(settings.corpus)
-            self._find_vectors()
+            self._find_vectors(stack)
             offers = self._living_offers(corpus)
             found = list(pools(self._pairs, offers, across_datasets=settings.across_datasets))
             if settings.neighbors_out is not None and len(found) > 1:
@@ -66,12 +83,20 @@ class Run:
                     hint="--across-datasets, or one dataset at a time",
                 )
             known = Known(self._pairs, keep_existing=not settings.replace)
-            choices = Choices.none(len(self._pairs), settings.num_negatives)
+            judge = None if settings.rescore is None else self._judge(settings.rescore, stack)
+            keep_edges = settings.group_batches is not None
+            choices = Choices.none(len(self._pairs), settings.num_negatives, keep_edges=keep_edges)
+            if judge is not None:
+                choices.judged_positives = judge.positives
             extra: dict[str, Any] = {"rejected": len(self._pairs) - sum(self._pairs.alive)}
             for pool in bar(found, label="mine", unit="dataset", quiet=session.quiet):
                 pool, search = self._search(pool, neighbors, extra)
-                Miner(self._pairs, pool, known, search, settings, choices).mine()
-            session.write(self._rows(choices), PAIR)
+                Miner(self._pairs, pool, known, search, settings, choices, judge).mine()
+            order = written.order(self._pairs, found, choices, settings)
+            session.write(written.rows(self._pairs, choices, settings, order), PAIR)
+            if settings.audit is not None:
+                page = audit.page(self._pairs, choices, settings, audit.Pictures(self._media))
+                save(settings.audit, page)
             return summarize(self._pairs, found, choices, settings, extra)
 
     def _read(self) -> None:
@@ -102,24 +127,41 @@ class Run:
             raise DataError("no targets", place=path)
         return offers
 
-    def _find_vectors(self) -> None:
+    def _find_vectors(self, stack: contextlib.ExitStack) -> None:
         settings, session = self._settings, self._session
         sides = [self._queries, self._targets] if settings.method == "dense" else [self._targets]
         if settings.vectors is not None:
             records = bar(session.read(VECTOR, [settings.vectors]), label="vectors", quiet=session.quiet)
             from_rows(records, sides, session.reject, settings.vectors)
         elif settings.model is not None:
-            from vlm2vec_cli.mining.encoding import encode
-
-            encoder = self._load(settings.model, self._media, self._texts())
+            encode = self._encode(settings.model, self._load, self._vectors, stack)
             for side in sides:
-                maker = {"fingerprint": encoder.fingerprint, "model": encoder.model}
-                self._vectors.check_maker(maker, f"--model {settings.model}")
-                encode(side, encoder, self._stop_at_once, quiet=session.quiet)
+                encode(side, side.missing())
         else:
             return
         for row in list(self._pairs.living()):
             self._check_vectors(row)
+
+    def _judge(self, model: str, stack: contextlib.ExitStack) -> Judge:
+        pairs, vectors = self._pairs, Vectors()
+        stack.callback(vectors.close)
+        sides = Side("query", pairs.queries, vectors), Side("candidate", pairs.targets, vectors)
+        encode = self._encode(model, self._load_judge, vectors, stack)
+        return Judge(pairs, *sides, encode, self._settings.rescore_margin)
+
+    def _encode(self, model: str, load: Load, vectors: Vectors, stack: contextlib.ExitStack) -> Encode:
+        from vlm2vec_cli.mining.encoding import encode
+
+        encoder = load(model, self._media, self._texts())
+        maker = {"fingerprint": encoder.fingerprint, "model": encoder.model}
+        vectors.check_maker(maker, f"--model {model}")
+        cache = None
+        if self._settings.cache is not None:
+            cache = Cache(self._settings.cache, encoder.fingerprint, encoder.dim, self._media)
+            stack.callback(cache.close)
+        return partial(
+            encode, encoder=encoder, refuse=self._stop_at_once, cache=cache, quiet=self._session.quiet
+        )
 
     def _stop_at_once(self, error: UserError) -> None:
         if self._session.on_error == "fail":
@@ -150,7 +192,7 @@ class Run:
         """What may be mined: everything that has a vector, where vectors are needed."""
         if corpus is None:
             return self._pairs.offers()
-        if self._settings.method == "random":
+        if self._settings.method in ("random", "bm25"):
             return corpus
         living = Offers(from_corpus=True)
         rows = self._targets.rows
@@ -169,6 +211,8 @@ class Run:
         pairs, settings = self._pairs, self._settings
         if settings.method == "random":
             return pool, Nowhere()
+        if settings.method == "bm25":
+            return pool, ByWords(pairs, pool)
         matrix, targets = self._vectors.matrix(), self._targets.index()
         if settings.method == "dense":
             return pool, Among(pairs, pool, matrix, self._queries.index(), targets, settings.backend)
@@ -185,34 +229,9 @@ class Run:
             save(settings.neighbors_out, labels.to_json(pairs, pool, table))
         return pool, labels.OfLabels(pairs, pool, table, has_scores=True, vectors=vectors)
 
-    def _rows(self, choices: Choices) -> Iterator[Row]:
-        settings, targets = self._settings, self._pairs.targets
-        counts = choices.counts()
-        for row in self._pairs.living():
-            if settings.on_short == "drop" and counts[row] < settings.num_negatives:
-                continue
-            out = self._pairs.row(row)
-            negatives = [] if settings.replace else out["negatives"]
-            for slot in range(counts[row]):
-                rank = int(choices.ranks[row, slot])
-                negative = targets.content(int(choices.units[row, slot]))
-                score = float(choices.scores[row, slot])
-                if score == score:
-                    negative["score"] = round(score, 6) + 0.0
-                if rank:
-                    negative["rank"] = rank
-                negative["source"] = settings.method if rank else "random"
-                negatives.append(negative)
-            out["negatives"] = negatives
-            yield out
 
+def load(model: str, media: MediaReader, texts: Iterable[str], **options: Any) -> "Encoder":
+    """Loads a model with the options of `encoder.load`, and the model libraries with it."""
+    from vlm2vec_cli import encoder
 
-def loading(**options: Any) -> Load:
-    """What loads the model: with `options` of `encoder.load`, only when it is asked for."""
-
-    def load(model: str, media: MediaReader, texts: Iterable[str]) -> "Encoder":
-        from vlm2vec_cli import encoder
-
-        return encoder.load(model, media, texts=texts, **options)
-
-    return load
+    return encoder.load(model, media, texts=texts, **options)

@@ -8,7 +8,7 @@ from vlm2vec_cli.errors import UnavailableError
 from vlm2vec_cli.mining.pairs import Pairs
 from vlm2vec_cli.mining.pool import Pool
 from vlm2vec_cli.mining.settings import Backend
-from vlm2vec_cli.mining.topk import QUERY_ROWS, Floats, Found, Ints, Rows, dots, nothing, top_k
+from vlm2vec_cli.mining.topk import QUERY_ROWS, Floats, Found, Ints, Rows, dots, nothing, parallel_top_k
 
 ADDED_ROWS = 65536
 
@@ -65,7 +65,9 @@ class Among:
     def nearest(self, rows: Ints, k: int) -> Found:
         """The nearest, exactly ranked."""
         queries = self._queries.take(rows)
-        return top_k(queries, self._targets, k) if self._index is None else self._index.top_k(queries, k)
+        if self._index is not None:
+            return self._index.top_k(queries, k)
+        return parallel_top_k(queries, self._targets, k)
 
     def positive(self, rows: Ints) -> Floats:
         """Cosine of query and positive."""

@@ -1,19 +1,21 @@
 """What a mining run is asked for. Nothing heavy is loaded here: the command line checks itself with it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from vlm2vec_cli.errors import UsageError
 
-Method = Literal["dense", "labels", "random"]
+Method = Literal["dense", "bm25", "labels", "random"]
 Sampling = Literal["top", "random"]
 OnShort = Literal["keep", "drop", "fill-random"]
 Backend = Literal["exact", "faiss"]
 MediaIdentity = Literal["bytes", "reference"]
+SameDocument = Literal["allow", "exclude"]
 
 TEXT_OF_POSITIVE = "positive.text"
 SCORE_LIMITS = ("max_score", "min_score", "absolute_margin", "relative_margin")
 WIDENING = 10  # candidates looked at for each negative where a filter may refuse some
+MOST_BITS = 31  # of 256, by which pictures may differ and still be near-duplicates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,15 @@ class Settings:
     on_short: OnShort = "keep"
     backend: Backend = "exact"
     media_identity: MediaIdentity = "bytes"
+    same_document: SameDocument = "allow"
+    near_duplicates: int | None = None
+    rescore: str | None = None
+    rescore_margin: float = 0.05
+    keep_positives_below: float | None = None
+    group_batches: int | None = None
+    audit: str | None = None
+    audit_size: int = 50
+    cache: str | None = None
     label_field: str = TEXT_OF_POSITIVE
     num_neighbors: int = 10
     neighbors: str | None = None
@@ -48,32 +59,37 @@ class Settings:
         self._check_numbers()
         given = {name for name in ("model", "vectors", "neighbors") if getattr(self, name) is not None}
         if len(given) > 1:
-            first, second = (_option(name) for name in sorted(given)[:2])
+            first, second = (option(name) for name in sorted(given)[:2])
             raise UsageError(f"{first} and {second} exclude each other")
-        if self.method == "random":
-            self._refuse("has no scores", "model", "vectors", "range_max", *SCORE_LIMITS)
-            if self.range_min:
-                raise UsageError("--range-min has no use with --method random: it has no scores")
-        elif not given - {"neighbors"} and (self.method == "dense" or "neighbors" not in given):
+        needs = {"dense": {"model", "vectors"}, "labels": {"model", "vectors", "neighbors"}}
+        wanted = needs.get(self.method, set())
+        if wanted and not given & wanted:
             raise UsageError(
                 f"--method {self.method} needs vectors",
                 hint="add -m MODEL or --vectors FILE" + (" or --neighbors FILE" * (self.method == "labels")),
             )
-        if self.method != "labels":
-            self._refuse("has no labels", "neighbors", "neighbors_out")
-            if self.label_field != TEXT_OF_POSITIVE:
-                raise UsageError(f"--label-field has no use with --method {self.method}: it has no labels")
-        elif self.corpus is not None:
-            raise UsageError("--corpus has no use with --method labels: its targets are the pairs' labels")
-        if self.backend == "faiss" and self.method != "dense":
-            raise UsageError(f"--backend faiss has no use with --method {self.method}")
+        if self.method == "random":
+            self._refuse("it has no scores", "range_max", "range_min", *SCORE_LIMITS)
+            if self.rescore is None:
+                self._refuse("it has no scores", "keep_positives_below", "audit")
+            self._refuse("nothing is near", "group_batches")
+        if not wanted:
+            self._refuse("it needs no vectors", "model", "vectors")
+        if self.method == "labels":
+            self._refuse("its targets are the pairs' labels", "corpus", "near_duplicates", "same_document")
+        else:
+            self._refuse("it has no labels", "neighbors", "neighbors_out", "label_field")
+        if self.method != "dense":
+            self._refuse("it searches no vectors", "backend")
         if self.neighbors is not None and self.neighbors_out is not None:
             raise UsageError("--neighbors and --neighbors-out exclude each other")
+        if self.cache is not None and self.model is None and self.rescore is None:
+            raise UsageError("--cache keeps what a model computes", hint="add -m MODEL")
 
     def _refuse(self, why: str, *names: str) -> None:
         for name in names:
-            if getattr(self, name) is not None:
-                raise UsageError(f"{_option(name)} has no use with --method {self.method}: it {why}")
+            if getattr(self, name) != _DEFAULTS[name]:
+                raise UsageError(f"{option(name)} has no use with --method {self.method}: {why}")
 
     def _check_numbers(self) -> None:
         if self.num_negatives < 1:
@@ -86,8 +102,10 @@ class Settings:
                 f"--range-max {self.range_max} leaves {max(0, room)} of {self.num_negatives} negatives",
                 hint="raise --range-max, or lower --range-min or --num-negatives",
             )
-        if self.relative_margin is not None and not 0 <= self.relative_margin <= 1:
-            raise UsageError(f"--relative-margin: expected 0 to 1, got {self.relative_margin:g}")
+        for name in ("relative_margin", "rescore_margin"):
+            share = getattr(self, name)
+            if share is not None and not 0 <= share <= 1:
+                raise UsageError(f"{option(name)}: expected 0 to 1, got {share:g}")
         if self.max_score is not None and self.min_score is not None and self.min_score > self.max_score:
             raise UsageError(f"--min-score {self.min_score:g} is above --max-score {self.max_score:g}")
 
@@ -99,10 +117,14 @@ class Settings:
         """
         if self.range_max is not None or self.method == "labels":
             return self.num_neighbors if self.range_max is None else self.range_max
-        refusing = (self.max_score, self.absolute_margin, self.relative_margin)
+        refusing = (self.max_score, self.absolute_margin, self.relative_margin, self.rescore)
         widening = WIDENING if any(one is not None for one in refusing) else 1
         return self.range_min + self.num_negatives * widening + most_positives
 
 
-def _option(name: str) -> str:
+def option(name: str) -> str:
+    """The field `name` as it is typed."""
     return f"--{name.replace('_', '-')}"
+
+
+_DEFAULTS = {one.name: one.default for one in fields(Settings)}

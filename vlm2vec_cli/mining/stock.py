@@ -16,6 +16,7 @@ from vlm2vec_cli.mining.identity import is_relative, literal_key, only_content
 from vlm2vec_cli.schemas.base import Origin, Record
 
 HEAD_BYTES = 8
+WRITTEN_AT_ONCE = 1 << 20
 
 
 def numbers() -> "array[int]":
@@ -27,7 +28,9 @@ class Spool:
     """Objects in a temporary file, read back by the place that `add` gave them."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="vlm2vec-")  # noqa: SIM115  # lives as long as the run
+        self._file = tempfile.TemporaryFile(  # noqa: SIM115  # lives as long as the run
+            prefix="vlm2vec-", buffering=WRITTEN_AT_ONCE
+        )
         self._end = 0
         self._flushed = 0
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,11 @@ log = logging.getLogger(__name__)
 QUANTILES = (("min", 0.0), ("25%", 0.25), ("50%", 0.5), ("75%", 0.75), ("max", 1.0))
 SIDES = ("positive", "negative", "difference")
 WIDTH = 12
+EXPECTED = ("positive", "same_query")  # removed from every list; the line leaves them out
+NAMED = 3
+MOST_LISTED = 1000
+
+Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -29,31 +35,38 @@ class Summary:
     facts: dict[str, Any]
 
     def show(self) -> None:
-        """The table on stderr."""
-        for line in self.table():
-            log.info("%s", line)
+        """A line a dataset on stderr, with -v the table below it."""
+        for name, one in self.facts["datasets"].items():
+            log.info("%s", _line(name, one))
+            for line in _table(one):
+                log.debug("%s", line)
+        low = self.facts.get("low_positives")
+        if low and low["count"]:
+            first = ", ".join(f"{one['place']} ({one['score']:.4f})" for one in low["pairs"][:NAMED])
+            dots = ", ..." * (low["count"] > NAMED)
+            log.warning("%d positives score below %g: %s%s", low["count"], low["below"], first, dots)
 
     def to_json(self) -> bytes:
         """The facts as a file."""
         return orjson.dumps(self.facts, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
-    def table(self) -> list[str]:
-        """A few lines a dataset, for people."""
-        lines = []
-        for name, one in self.facts["datasets"].items():
-            lines.append(
-                f"{name}: {one['pairs']} pairs, {one['targets']} targets, {one['mined']} negatives"
-                f" ({one['random']} at random), {one['short']} pairs short, {one['dropped']} dropped"
-            )
-            if any("mean" in one[side] for side in SIDES):
-                lines.append("  ".join(["        ", *(f"{side:>{WIDTH}}" for side in SIDES)]).rstrip())
-                for fact in ("count", "mean", "median", "std", *(name for name, _ in QUANTILES)):
-                    cells = (_cell(one[side].get(fact)) for side in SIDES)
-                    lines.append("  ".join([f"{fact:<8}", *cells]).rstrip())
-            removed = [f"{rule} {count}" for rule, count in one["removed"].items() if count]
-            if removed:
-                lines.append(f"removed: {', '.join(removed)}")
-        return lines
+
+def _line(name: str, one: Facts) -> str:
+    line = f"{name}: {one['mined']} negatives for {one['pairs']} pairs among {one['targets']} targets"
+    for fact, word in (("random", "drawn at random"), ("short", "pairs short"), ("dropped", "dropped")):
+        if one[fact]:
+            line += f", {one[fact]} {word}"
+    if "mean" in one["negative"]:
+        line += f"; mean score {one['negative']['mean']:.4f}, positives {one['positive']['mean']:.4f}"
+    removed = [f"{rule} {count}" for rule, count in one["removed"].items() if count and rule not in EXPECTED]
+    return line + ("; removed: " + ", ".join(removed) if removed else "")
+
+
+def _table(one: Facts) -> Iterator[str]:
+    if any("mean" in one[side] for side in SIDES):
+        yield "  ".join(["        ", *(f"{side:>{WIDTH}}" for side in SIDES)]).rstrip()
+        for fact in ("count", "mean", "median", "std", *(name for name, _ in QUANTILES)):
+            yield "  ".join([f"{fact:<8}", *(_cell(one[side].get(fact)) for side in SIDES)]).rstrip()
 
 
 def summarize(
@@ -71,8 +84,35 @@ def summarize(
         fact: sum(one[fact] for one in datasets.values())
         for fact in ("pairs", "mined", "random", "short", "dropped")
     }
-    facts = {"method": settings.method, "num_negatives": settings.num_negatives, **extra}
-    return Summary({**facts, **totals, "datasets": datasets})
+    facts = {"method": settings.method, "num_negatives": settings.num_negatives, **extra, **totals}
+    if settings.keep_positives_below is not None:
+        facts["low_positives"] = _low_facts(pairs, choices, settings)
+    return Summary({**facts, "datasets": datasets})
+
+
+def low_positives(pairs: Pairs, choices: Choices, settings: Settings) -> list[tuple[int, float]]:
+    """Pairs whose own positive scores below `keep_positives_below`, by the judge if any, lowest first."""
+    if settings.keep_positives_below is None:
+        return []
+    scores = choices.positives if settings.rescore is None else choices.judged_positives
+    living = np.array(list(pairs.living()), dtype=np.int64)
+    low = living[scores[living] < settings.keep_positives_below]
+    low = low[np.argsort(scores[low], kind="stable")]
+    return list(zip(low.tolist(), scores[low].tolist(), strict=True))
+
+
+def _low_facts(pairs: Pairs, choices: Choices, settings: Settings) -> Facts:
+    low = low_positives(pairs, choices, settings)
+    listed = [
+        {
+            "place": pairs.place(row),
+            "dataset": pairs.datasets[row],
+            "id": pairs.ids[row],
+            "score": round(score, 6) + 0.0,
+        }
+        for row, score in low[:MOST_LISTED]
+    ]
+    return {"below": settings.keep_positives_below, "count": len(low), "pairs": listed}
 
 
 def _of_dataset(

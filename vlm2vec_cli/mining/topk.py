@@ -9,6 +9,8 @@ row of the targets comes first.
     Q queries of a block, T targets of a block, N targets in all, D dimension, C held candidates
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,11 +20,12 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 QUERY_ROWS = 4096
+PART_ROWS = 512
 TARGET_ROWS = 4096
 HELD = 1 << 20  # candidates wanted for one block of queries
 LOOKED_AT = 1 << 20  # scores looked at in one go
 GROUP = 128  # columns of the score matrix that share one look at their maximum
-SUMMED_BYTES = 1 << 24
+SUMMED_BYTES = 1 << 20  # fits the second cache
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,18 @@ def top_k(queries: Floats, targets: Rows, k: int, *, block: int = TARGET_ROWS) -
     return held.best()
 
 
+def parallel_top_k(queries: Floats, targets: Rows, k: int) -> Found:
+    """`top_k` of parts of the queries at a time, which changes nothing but the time.
+
+    Matrix products use all processors by themselves; this keeps those busy that wait while one part's scores
+    are looked through.
+    """
+    num_parts = max(1, min(os.cpu_count() or 1, len(queries) // PART_ROWS))
+    with ThreadPoolExecutor(num_parts) as pool:
+        parts = list(pool.map(lambda part: top_k(part, targets, k), np.array_split(queries, num_parts)))
+    return Found(*(np.concatenate([getattr(one, name) for one in parts]) for name in ("scores", "targets")))
+
+
 class _Held:
     """The candidates of one block of queries: flat arrays (C,) of query row, target, and rounded score."""
 
@@ -109,6 +124,7 @@ class _Held:
         self.floor = np.full(len(queries), -np.inf, dtype=np.float32)
         self.parts: list[tuple[Ints, Ints, Floats]] = []
         self.count = 0
+        self._product = np.empty(0, dtype=np.float32)  # fresh memory for each block costs a tenth of the time
 
     @property
     def crowded(self) -> bool:
@@ -116,7 +132,11 @@ class _Held:
 
     def meet(self, block_TD: Floats, first: int) -> None:
         """Holds whatever of one block of targets may still be among the best."""
-        scores_QT = self.queries @ block_TD.T
+        num_scores = len(self.queries) * len(block_TD)
+        if self._product.size < num_scores:
+            self._product = np.empty(num_scores, dtype=np.float32)
+        scores_QT = self._product[:num_scores].reshape(len(self.queries), len(block_TD))
+        np.matmul(self.queries, block_TD.T, out=scores_QT)
         if not first and scores_QT.shape[1] > self.wanted:
             self.floor = np.partition(scores_QT, -self.wanted, axis=1)[:, -self.wanted] - 2 * self.slack
         step = max(1, LOOKED_AT // len(block_TD))

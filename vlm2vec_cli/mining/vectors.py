@@ -17,6 +17,7 @@ from vlm2vec_cli.mining.stock import Units, numbers
 from vlm2vec_cli.mining.topk import Floats, Ints, unit_rows
 from vlm2vec_cli.schemas.base import Record, Row
 
+WRITTEN_AT_ONCE = 1024
 SAME_COSINE = 0.99  # below it two vectors for one content are a contradiction, not rounding
 OTHER_ROLE = {"query": "candidate", "candidate": "query"}
 
@@ -26,6 +27,7 @@ class Vectors:
 
     def __init__(self, *, allow_mixed: bool = False) -> None:
         self._file = tempfile.TemporaryFile(prefix="vlm2vec-")  # noqa: SIM115  # lives as long as the run
+        self._waiting: list[Floats] = []
         self._allow_mixed = allow_mixed
         self._maker: tuple[str, str] | None = None
         self.dim = self.num_rows = 0
@@ -34,14 +36,23 @@ class Vectors:
         """Takes one vector (D,); DataError without a place for a wrong dimension, zeros, or no number."""
         if self.dim and len(embedding) != self.dim:
             raise DataError(f"embedding has {len(embedding)} dimensions, the rows before have {self.dim}")
-        if not np.isfinite(embedding).all():
-            raise DataError("embedding holds a number that is not finite (NaN or infinity)")
-        if not embedding.any():
-            raise DataError("embedding has length 0, so it has no cosine")
+        if not 0 < float(embedding @ embedding) < np.inf:  # too small or large to square, or wrong
+            if not np.isfinite(embedding).all():
+                raise DataError("embedding holds a number that is not finite (NaN or infinity)")
+            if not embedding.any():
+                raise DataError("embedding has length 0, so it has no cosine")
         self.dim = len(embedding)
-        self._file.write(unit_rows(embedding[None]).tobytes())
+        self._waiting.append(embedding)
+        if len(self._waiting) == WRITTEN_AT_ONCE:
+            self._write()
         self.num_rows += 1
         return self.num_rows - 1
+
+    def _write(self) -> None:
+        if self._waiting:
+            self._file.write(unit_rows(np.stack(self._waiting)).tobytes())
+            self._waiting = []
+        self._file.flush()
 
     def check_maker(self, row: Row, place: str) -> None:
         """DataError unless fingerprint (or model, where there is none) are those of the rows before."""
@@ -59,7 +70,7 @@ class Vectors:
         """The cosine of a stored vector and another; -1 where they do not compare at all."""
         if len(embedding) != self.dim or not embedding.any():
             return -1.0
-        self._file.flush()
+        self._write()
         stored = np.frombuffer(os.pread(self._file.fileno(), 4 * self.dim, 4 * self.dim * row), np.float32)
         return float(unit_rows(embedding[None])[0] @ stored)
 
@@ -67,7 +78,7 @@ class Vectors:
         """All vectors (n, D), mapped from the file."""
         if not self.num_rows:
             return np.empty((0, 1), dtype=np.float32)
-        self._file.flush()
+        self._write()
         return np.memmap(self._file, np.float32, mode="r", shape=(self.num_rows, self.dim))
 
     def close(self) -> None:

@@ -16,9 +16,10 @@ from vlm2vec_cli.mining.settings import Settings
 from vlm2vec_cli.mining.topk import Floats, Ints
 
 FILTERS = ("absolute_margin", "relative_margin", "max_score", "min_score")
-REASONS = ("candidate", *RULES, *FILTERS, "range_min", "beyond")
+REASONS = ("candidate", *RULES, *FILTERS, "range_min", "rescore", "beyond")
 CANDIDATE, BEYOND = 0, len(REASONS) - 1
-TOO_NEAR = tuple(REASONS.index(name) for name in (*FILTERS[:3], "range_min"))
+RESCORE = REASONS.index("rescore")
+TOO_NEAR = tuple(REASONS.index(name) for name in (*FILTERS[:3], "range_min", "rescore"))
 
 
 @dataclass(frozen=True)
