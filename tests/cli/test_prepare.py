@@ -190,7 +190,7 @@ def test_other_folders_are_subsets_too(vlm2vec: Runner, train: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [
-        (("mmeb-v3",), 2, b"unknown source 'mmeb-v3'\nhint: did you mean 'mmeb-v2'?"),
+        (("mmeb-v3",), 2, b"unknown source 'mmeb-v3'\nhint: did you mean 'mmeb-v2'"),
         (("mmeb-v2",), 2, b"mmeb-v2 needs --root DIR"),
         ((*V2, "--task", "VOC2077"), 2, b"no dataset 'VOC2077' in mmeb-v2\nhint: did you mean 'VOC2007'"),
         ((*V2, "--map", "a=b"), 2, b"--map has no use with mmeb-v2\nhint: it is for table"),

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from typing import Literal, Protocol, TypeAlias
 
 from vlm2vec_cli.catalogue import Entry
-from vlm2vec_cli.readers._raw import Found, Raw, References
+from vlm2vec_cli.readers._raw import Found, Missing, Raw, References
 from vlm2vec_cli.schemas.base import Row
 
 Side: TypeAlias = Literal["pair", "query", "candidate", "item"]
 
-__all__ = ["Found", "Raw", "Reader", "References", "Side"]
+__all__ = ["Found", "Missing", "Raw", "Reader", "References", "Side"]
 
 
 class Reader(Protocol):

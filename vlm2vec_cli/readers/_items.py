@@ -56,6 +56,23 @@ def queries(raw: Raw, source: Iterable[RawRow], make: Callable[[RawRow], Row]) -
         yield made
 
 
+def pairs(
+    entry: Entry, raw: Raw, source: Iterable[RawRow], make: Callable[[RawRow], Row | None]
+) -> Iterator[Row]:
+    """The pair that `make` makes of each raw row, completed; None is a row that a rule has left out.
+
+    `make` gives query, positive and, where there are any, negatives.
+    """
+    for row in source:
+        try:
+            made = make(row)
+        except UserError as error:
+            raw.reject(error.at(row.place))
+            continue
+        if made is not None:
+            yield {"id": str(row.number), "dataset": entry["name"], "negatives": [], **made}
+
+
 def candidates(
     entry: Entry, raw: Raw, source: Iterable[RawRow], offers: Callable[[RawRow], Iterable[Offer]]
 ) -> Iterator[Row]:

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vlm2vec_cli.catalogue import Entry
-from vlm2vec_cli.errors import DataError, MissingError, nearest
-from vlm2vec_cli.readers._raw import Raw
+from vlm2vec_cli.errors import DataError, nearest
+from vlm2vec_cli.readers._raw import Missing, NotThere, Raw
 from vlm2vec_cli.streams import opening
 
 BATCH_ROWS = 128
@@ -64,7 +64,7 @@ def annotations(entry: Entry, raw: Raw, part: str | None = None) -> list[Path]:
 
     Accepted places under the root: `annotations/NAME`, the repository's name with or without its owner, a hub
     cache, `NAME` itself, the entry's own `local.mirror` and `local.annotation_jsonl`.
-    Raises MissingError naming them and the hub repository.
+    Raises NotThere, a MissingError, naming them and the hub repository.
     """
     hf, local = entry.get("hf") or {}, entry.get("local") or {}
     split = raw.split or hf.get("split") or "test"
@@ -79,7 +79,19 @@ def annotations(entry: Entry, raw: Raw, part: str | None = None) -> list[Path]:
         looked.append(local["annotation_jsonl"])
     named = f"{entry['name']}, {part}" if part else entry["name"]
     fact = f"{named}: no annotations of the split {split!r} in {raw.root}; looked in {', '.join(looked)}"
-    raise MissingError(fact, hint=_published(hf, part))
+    error = NotThere(fact, hint=_published(hf, part))
+    error.missing = (Missing(_expected(looked, hf, split, part, local), hf.get("repo")),)
+    raise error
+
+
+def _expected(
+    looked: Sequence[str], hf: Mapping[str, Any], split: str, part: str | None, local: Mapping[str, Any]
+) -> str:
+    """A name that the missing annotations would be found under."""
+    if not hf.get("repo") or ("annotation_jsonl" in local and not hf.get("config") and part is None):
+        return str(local.get("annotation_jsonl", looked[0]))
+    folder = "/".join((hf["repo"].rsplit("/", 1)[-1], *(one for one in [part or hf.get("config")] if one)))
+    return f"{folder}/{split}-*.parquet"
 
 
 def _published(hf: Mapping[str, Any], part: str | None) -> str | None:

@@ -10,15 +10,17 @@ Source: the dataset TIGER-Lab/MMEB-train, and VLM2Vec V2 (TIGER-AI-Lab/VLM2Vec),
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from vlm2vec_cli.catalogue import Entry
-from vlm2vec_cli.errors import DataError, MissingError, UserError
+from vlm2vec_cli.errors import DataError, UserError
 from vlm2vec_cli.readers import Found, Raw, Side
-from vlm2vec_cli.readers._media import Packed, Places, with_frames
-from vlm2vec_cli.readers._raw import is_there
+from vlm2vec_cli.readers._media import with_frames
+from vlm2vec_cli.readers._places import Packed, Places
+from vlm2vec_cli.readers._raw import Missing, NotThere, found_in
 from vlm2vec_cli.readers._rows import RawRow, rows, split_files
 from vlm2vec_cli.readers._text import visible
 from vlm2vec_cli.schemas.base import Row
@@ -27,6 +29,7 @@ COLUMNS = ("qry", "qry_image_path", "pos_text", "pos_image_path")
 NEGATIVES = ("neg_text", "neg_image_path")
 CLIPS = ("qry_video_path", "pos_video_path")
 OLDER_EXPORT = "train"
+PICTURE_ROOTS = ("", "image")
 REPOSITORY = "TIGER-Lab/MMEB-train"
 LOOKED_AT = 100
 """Rows in which `found` looks for the name of a picture."""
@@ -49,19 +52,22 @@ def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Row]:
 
 def found(entry: Entry, raw: Raw) -> Found:
     """What of the dataset is there."""
-    return Found(is_there(partial(split_of, entry, raw)), _has_media(entry, raw))
+    there = found_in(partial(split_of, entry, raw))
+    return replace(there, media=not (more := _missing(entry, raw)), missing=(*there.missing, *more))
 
 
 def split_of(entry: Entry, raw: Raw) -> list[Path]:
     """The files of the split asked for, by default `original` or, where it is not there, the older export."""
-    folder = raw.root / entry["name"]
-    wanted = [raw.split] if raw.split else [entry["hf"]["split"], OLDER_EXPORT]
+    folder, repository = raw.root / entry["name"], entry["hf"].get("repo")
+    wanted = [raw.split] if raw.split else list(dict.fromkeys((entry["hf"]["split"], OLDER_EXPORT)))
     for split in wanted:
         if found := split_files(folder, split):
             return found
     there = sorted({path.name.split("-")[0] for path in folder.glob("*.parquet")})
-    hint = f"splits there: {', '.join(there)}" if there else f"it is a folder of {REPOSITORY} on the hub"
-    raise MissingError(f"{entry['name']}: no split {' or '.join(wanted)} in {folder}", hint=hint)
+    hint = f"splits there: {', '.join(there)}" if there else f"it is a folder of {repository} on the hub"
+    error = NotThere(f"{entry['name']}: no split {' or '.join(wanted)} in {folder}", hint=hint)
+    error.missing = (Missing(f"{entry['name']}/{wanted[0]}-*.parquet", repository),)
+    raise error
 
 
 def _pair(entry: Entry, raw: Raw, places: dict[str, Places], row: RawRow) -> Row | None:
@@ -98,23 +104,35 @@ def _content(entry: Entry, raw: Raw, places: dict[str, Places], text: str, pictu
     return content
 
 
+def _tops(entry: Entry, raw: Raw) -> list[Path]:
+    """The folders that `images/` may lie in."""
+    return [raw.root / one for one in entry.get("picture_roots", PICTURE_ROOTS)]
+
+
 def _places(entry: Entry, raw: Raw, subset: str) -> Places:
     """Where `images/SUBSET/...` lies: unpacked, or in the archive of that or of the entry's subset."""
-    archives = [raw.root / "images_zip" / one for one in dict.fromkeys((subset, entry["name"]))]
+    names = dict.fromkeys((subset, entry["name"]))
+    archives = [top / "images_zip" / name for top in _tops(entry, raw) for name in names]
     packed = [Packed(one.with_name(one.name + end), ("",)) for one in archives for end in (".zip", ".tar")]
-    hint = f"they are images_zip/{subset}.zip of {REPOSITORY} on the hub"
-    return Places(raw, (raw.root, raw.root / "image"), packed, hint)
+    return Places(raw, _tops(entry, raw), packed, (_pictures(subset),))
 
 
-def _has_media(entry: Entry, raw: Raw) -> bool:
-    """Whether the first picture or clip named in the rows is there, or its archive; True for none."""
-    if not is_there(partial(split_of, entry, raw)):
-        return False
-    first = islice(rows(split_of(entry, raw), (), raw, (COLUMNS[1], COLUMNS[3], *CLIPS)), LOOKED_AT)
-    path = next((path for row in first for path in row.values.values() if path), "")
-    archives = (raw.root / "images_zip" / f"{_subset(entry, path)}{end}" for end in (".zip", ".tar"))
-    files = (top / path.partition("#page=")[0] for top in (raw.root, raw.root / "image"))
-    return not path or any(one.is_file() for one in (*archives, *files))
+def _pictures(subset: str) -> Missing:
+    return Missing(f"images_zip/{subset}.zip", REPOSITORY)
+
+
+def _missing(entry: Entry, raw: Raw) -> tuple[Missing, ...]:
+    """The archive of the first picture or clip named in the rows, where neither of them is there."""
+    try:
+        source = rows(split_of(entry, raw), (), raw, (COLUMNS[1], COLUMNS[3], *CLIPS))
+    except NotThere:
+        return (_pictures(entry["name"]),)
+    path = next((path for row in islice(source, LOOKED_AT) for path in row.values.values() if path), "")
+    subset = _subset(entry, path)
+    tops = _tops(entry, raw)
+    archives = (top / "images_zip" / f"{subset}{end}" for top in tops for end in (".zip", ".tar"))
+    files = (top / path.partition("#page=")[0] for top in tops)
+    return () if not path or any(one.is_file() for one in (*archives, *files)) else (_pictures(subset),)
 
 
 def _subset(entry: Entry, path: str) -> str:

@@ -1,0 +1,232 @@
+"""Finding the media that raw rows name: unpacked, a folder deeper or not, or inside zip and tar archives."""
+
+import os
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from vlm2vec_cli.errors import DataError, MissingError
+from vlm2vec_cli.media import archives
+from vlm2vec_cli.media.handles import Cache
+from vlm2vec_cli.media.sources import file_stamp
+from vlm2vec_cli.readers._raw import Missing, Raw
+
+ARCHIVE = re.compile(r"^\.|\.(zip|tar|tgz)$|\.tar\.[^/]*$")
+COMPRESSED = (".tar.gz", ".tgz")
+_OPEN = Cache(64, max_weight=1_000_000)
+"""Open archives, with at most this many members in all."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """An archive that may hold a folder's content, its names starting with one of `prefixes`."""
+
+    path: Path
+    prefixes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder on disk or in an archive: its reference, and the bare names in it, sorted."""
+
+    reference: str
+    files: list[str]
+    folders: list[str]
+
+
+class Places:
+    """Where the media of one dataset may lie: folders, then archives, in the order they are looked at.
+
+    The place where the last one was found is looked at first. Archives are opened when no folder has a name.
+    `missing` says what has the media where no place exists.
+    """
+
+    def __init__(
+        self,
+        raw: Raw,
+        folders: Sequence[Path],
+        packed: Sequence[Packed] = (),
+        missing: Sequence[Missing] = (),
+    ) -> None:
+        self._raw, self._folders, self._packed, self._missing = raw, folders, packed, missing
+        self._looks: list[_Look] = [_OnDisk(raw, one) for one in folders if one.is_dir()]
+        self._looks += [_InArchive(raw, one) for one in packed if one.path.is_file()]
+
+    def reference(self, kind: str, name: str) -> str:
+        """The reference of `name`. Raises MissingError naming the places, DataError for a bad name."""
+        found = self.find(name)
+        if found is None:
+            raise MissingError(f"{kind} {name}: not in {self.shown()}", hint=self.hint())
+        return found
+
+    def find(self, name: str, *, folder: bool = False) -> str | None:
+        """The reference of the file, or folder of files, `name`, a relative path; None for none.
+
+        `name` may end in `#page=N`, a page of the file before it.
+        """
+        _check(name)
+        for number, look in enumerate(self._looks):
+            if found := look.find(name, folder):
+                if number:
+                    self._looks.insert(0, self._looks.pop(number))
+                return found
+        bare, mark, page = name.rpartition("#page=")
+        if mark and page.isdecimal() and (found := self.find(bare)):
+            return found + mark + page
+        return None
+
+    def folder(self, name: str) -> Folder | None:
+        """The folder `name`, a relative path, with what is in it; None for none."""
+        _check(name)
+        return next((found for look in self._looks if (found := look.folder(name))), None)
+
+    def there(self) -> bool:
+        """Whether any of the archives, or of the folders with something in it, exists."""
+        return any(look.there() for look in self._looks)
+
+    def shown(self) -> str:
+        """The places, for messages."""
+        packed = (one.path for one in self._packed if one.path.is_file())
+        return ", ".join(map(str, (*self._folders, *packed)))
+
+    def missing(self) -> tuple[Missing, ...]:
+        """Where no place exists: the archives to unpack, else those to be had."""
+        if self.there():
+            return ()
+        waiting = (found for one in self._packed if (found := waiting_for(one.path, self._raw.root)))
+        return tuple(dict.fromkeys(waiting)) or tuple(self._missing)
+
+    def hint(self) -> str | None:
+        """What to do about media that are not there."""
+        pieces = self.missing() or self._missing
+        if pieces and pieces[0].command:
+            return pieces[0].shown()
+        return f"they are in {', '.join(one.shown() for one in pieces)}" if pieces else None
+
+
+def waiting_for(plain: Path, root: Path) -> Missing | None:
+    """What has to be unpacked so that the tar `plain` is there; None where it is, or nothing has it.
+
+    A tar that was compressed in one piece or in several cannot be read in place. Its parts, NAME.tar.gz-00
+    and so on, are one stream of gzip members.
+    """
+    if plain.suffix != ".tar" or plain.exists():
+        return None
+    found = [one for end in COMPRESSED if (one := plain.with_name(plain.stem + end)).is_file()]
+    parts = sorted(plain.parent.glob(f"{glob_safe(plain.name)}.gz-*"))
+    if not found and not parts:
+        return None
+    target = shlex.quote(str(plain))
+    if found:
+        command = f"gunzip -c {shlex.quote(str(found[0]))} > {target}"
+    else:
+        command = f"cat {' '.join(shlex.quote(str(one)) for one in parts)} | gunzip -c > {target}"
+    file = (found or parts)[0]
+    return Missing(file.relative_to(root).as_posix() if root in file.parents else str(file), None, command)
+
+
+def glob_safe(name: str) -> str:
+    """`name` for use in a pattern."""
+    return "".join(f"[{mark}]" if mark in "*?[" else mark for mark in name)
+
+
+def beside(root: Path, folder: Path) -> list[Packed]:
+    """What `folder` may have been unpacked from: `X.zip` or `X.tar` for it and each folder above."""
+    found = []
+    for above in (folder, *folder.parents):
+        if above == root or root not in above.parents:
+            break
+        inner = folder.relative_to(above).as_posix()
+        inside = "" if inner == "." else f"{inner}/"
+        for suffix in (".zip", ".tar"):
+            found.append(Packed(above.with_name(above.name + suffix), (f"{above.name}/{inside}", inside)))
+    return found
+
+
+def besides(root: Path, folders: Iterable[Path]) -> list[Packed]:
+    """The same for several folders, an archive once."""
+    prefixes: dict[Path, tuple[str, ...]] = {}
+    for folder in folders:
+        for one in beside(root, folder):
+            prefixes[one.path] = (*prefixes.get(one.path, ()), *one.prefixes)
+    return [Packed(path, tuple(dict.fromkeys(names))) for path, names in prefixes.items()]
+
+
+def _check(name: str) -> None:
+    if not name or name.startswith("/") or ".." in name.split("/"):
+        raise DataError(f"not a path inside the data: {name!r}")
+
+
+class _Look(Protocol):
+    """One place."""
+
+    def there(self) -> bool: ...
+
+    def find(self, name: str, folder: bool) -> str | None: ...
+
+    def folder(self, name: str) -> Folder | None: ...
+
+
+class _OnDisk:
+    def __init__(self, raw: Raw, top: Path) -> None:
+        self._raw, self._top, self._under = raw, top, os.path.join(top, "")
+
+    @cached_property
+    def _prefix(self) -> str:  # asked for only once something is found
+        return self._raw.references.of(self._top, "")
+
+    def there(self) -> bool:
+        with os.scandir(self._top) as entries:
+            return any(not ARCHIVE.search(one.name) for one in entries)
+
+    def find(self, name: str, folder: bool) -> str | None:
+        if folder:
+            return f"{self._prefix}{name.rstrip('/')}/" if os.path.isdir(self._under + name) else None
+        return self._prefix + name if os.path.isfile(self._under + name) else None
+
+    def folder(self, name: str) -> Folder | None:
+        if not os.path.isdir(self._under + name):
+            return None
+        with os.scandir(self._under + name) as entries:
+            kinds = {one.name: one.is_dir() for one in entries}
+        files, folders = ([one for one in sorted(kinds) if kinds[one] is kind] for kind in (False, True))
+        return Folder(f"{self._prefix}{name.rstrip('/')}/", files, folders)
+
+
+class _InArchive:
+    def __init__(self, raw: Raw, packed: Packed) -> None:
+        self._raw, self._packed = raw, packed
+
+    @cached_property
+    def _outer(self) -> str:
+        path = self._packed.path
+        return self._raw.references.of(path.parent, path.name) + "!"
+
+    @cached_property
+    def _archive(self) -> archives.Archive:
+        path = str(self._packed.path)
+        kind = "zip" if path.endswith(".zip") else "tar"
+        return _OPEN.get(file_stamp(path), lambda: archives.open_archive(path, path, kind), len)
+
+    def there(self) -> bool:
+        return True
+
+    def find(self, name: str, folder: bool) -> str | None:
+        archive = self._archive
+        for prefix in self._packed.prefixes:
+            member = archives.member_name(prefix + name)
+            if archive.names_in(member) if folder else archive.has(member):
+                return f"{self._outer}{member}/" if folder else self._outer + member
+        return None
+
+    def folder(self, name: str) -> Folder | None:
+        for prefix in self._packed.prefixes:
+            member = archives.member_name(prefix + name)
+            files, folders = self._archive.names_in(member), self._archive.folders_in(member)
+            if files or folders:
+                return Folder(f"{self._outer}{member}/", sorted(files), sorted(folders))
+        return None
