@@ -85,9 +85,7 @@ class Plan:
             return every
         there = [entry for entry in every if self._found(entry).annotations]
         if not there:
-            hint = (
-                f"vlm2vec prepare {self.request.source} --list --root {self.source.root} says what is missing"
-            )
+            hint = f"vlm2vec prepare {self.request.source} --list --root DIR says what is missing"
             raise MissingError("no dataset of the catalogue is here", place=str(self.source.root), hint=hint)
         if len(there) < len(every):
             log.info("%d of %d datasets are in %s", len(there), len(every), self.source.root)

@@ -109,7 +109,7 @@ def _folders(entry: Entry, root: Path, part: str | None) -> Iterable[Path]:
     bases = [root / "annotations" / name, root / "annotations" / short]
     if "mirror" in local:
         bases.append(root / local["mirror"])
-    bases += [root / short, root / repo]
+    bases += [root / short, root / repo, *([root] if entry.get("homes") else [])]
     bases += sorted(root.glob(f"datasets--{repo.replace('/', '--')}/snapshots/*"))
     bases.append(root / name)
     inner = part or config
