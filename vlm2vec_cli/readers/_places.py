@@ -16,6 +16,7 @@ from vlm2vec_cli.media.sources import file_stamp
 from vlm2vec_cli.readers._raw import Missing, Raw
 
 ARCHIVE = re.compile(r"^\.|\.(zip|tar|tgz)$|\.tar\.[^/]*$")
+LISTED_FOLDERS = 64
 COMPRESSED = (".tar.gz", ".tgz")
 _OPEN = Cache(64, max_weight=1_000_000)
 """Open archives, with at most this many members in all."""
@@ -68,6 +69,8 @@ class Places:
 
         `name` may end in `#page=N`, a page of the file before it.
         """
+        if self._looks and (quick := self._looks[0].known(name, folder)):
+            return quick
         _check(name)
         for number, look in enumerate(self._looks):
             if found := look.find(name, folder):
@@ -166,14 +169,19 @@ class _Look(Protocol):
 
     def there(self) -> bool: ...
 
+    def known(self, name: str, folder: bool) -> str | None: ...
+
     def find(self, name: str, folder: bool) -> str | None: ...
 
     def folder(self, name: str) -> Folder | None: ...
 
 
 class _OnDisk:
+    """A folder. Those of its folders that were looked into are listed once, not asked name by name."""
+
     def __init__(self, raw: Raw, top: Path) -> None:
         self._raw, self._top, self._under = raw, top, os.path.join(top, "")
+        self._listed: dict[str, tuple[set[str], set[str]]] = {}
 
     @cached_property
     def _prefix(self) -> str:  # asked for only once something is found
@@ -183,10 +191,27 @@ class _OnDisk:
         with os.scandir(self._top) as entries:
             return any(not ARCHIVE.search(one.name) for one in entries)
 
+    def known(self, name: str, folder: bool) -> str | None:
+        above, _, bare = name.rpartition("/")
+        listed = self._listed.get(above)
+        if listed is None or bare not in listed[folder]:
+            return None
+        return f"{self._prefix}{name}/" if folder else self._prefix + name
+
     def find(self, name: str, folder: bool) -> str | None:
-        if folder:
-            return f"{self._prefix}{name.rstrip('/')}/" if os.path.isdir(self._under + name) else None
-        return self._prefix + name if os.path.isfile(self._under + name) else None
+        name = name.rstrip("/") if folder else name
+        above = name.rpartition("/")[0]
+        if above not in self._listed and os.path.isdir(self._under + above):
+            if len(self._listed) == LISTED_FOLDERS:
+                self._listed.pop(next(iter(self._listed)))
+            with os.scandir(self._under + above) as entries:
+                kinds = {one.name: one.is_dir() for one in entries}
+            files, folders = ({one for one in kinds if kinds[one] is kind} for kind in (False, True))
+            self._listed[above] = files, folders
+        if (found := self.known(name, folder)) is not None:
+            return found
+        there = (os.path.isdir if folder else os.path.isfile)(self._under + name)  # spelled in another way
+        return (f"{self._prefix}{name}/" if folder else self._prefix + name) if there else None
 
     def folder(self, name: str) -> Folder | None:
         if not os.path.isdir(self._under + name):
@@ -214,6 +239,12 @@ class _InArchive:
 
     def there(self) -> bool:
         return True
+
+    def known(self, name: str, folder: bool) -> str | None:
+        member = self._packed.prefixes[0] + name
+        if folder or ".." in name or not self._archive.has(member):
+            return None
+        return self._outer + member
 
     def find(self, name: str, folder: bool) -> str | None:
         archive = self._archive

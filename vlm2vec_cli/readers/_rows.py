@@ -29,7 +29,7 @@ class RawRow:
     @property
     def place(self) -> str:
         """Such as "Data/test.parquet row 3"."""
-        return f"{self.path} {'row' if self.path.suffix == '.parquet' else 'line'} {self.index + 1}"
+        return place_of(self.path, self.index)
 
     def text(self, column: str) -> str:
         """A string, "" for null; DataError for anything else."""
@@ -57,6 +57,11 @@ class RawRow:
         if not isinstance(value, list) or not all(one is None or isinstance(one, str) for one in value):
             raise DataError(f"{column}: expected a list of strings")
         return [one or "" for one in value]
+
+
+def place_of(path: Path, index: int) -> str:
+    """How messages name a row of a file, counted from 0 here and from 1 there."""
+    return f"{path} {'row' if path.suffix == '.parquet' else 'line'} {index + 1}"
 
 
 def annotations(entry: Entry, raw: Raw, part: str | None = None) -> list[Path]:
@@ -151,6 +156,14 @@ def rows(
 def _parquet(
     path: Path, required: Sequence[str], optional: Sequence[str]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
+    for start, batch in parquet_batches(path, required, optional, BATCH_ROWS):
+        yield from enumerate(batch.to_pylist(), start)
+
+
+def parquet_batches(
+    path: Path, required: Sequence[str], optional: Sequence[str], size: int
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The first row, from 0, and the columns of each `size` rows. DataError as said at `rows`."""
     try:
         with pq.ParquetFile(path) as file:
             known = file.schema_arrow.names
@@ -159,11 +172,10 @@ def _parquet(
                     hint = nearest(column, known) or f"columns: {', '.join(known)}"
                     raise DataError(f"no column {column!r}", place=str(path), hint=hint)
             columns = [*required, *(one for one in optional if one in known or one.split(".")[0] in known)]
-            index = 0
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
-                for values in batch.to_pylist():
-                    yield index, values
-                    index += 1
+            start = 0
+            for batch in file.iter_batches(batch_size=size, columns=columns):
+                yield start, batch
+                start += batch.num_rows
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"not a readable Parquet file: {str(error).splitlines()[0]}", place=str(path)

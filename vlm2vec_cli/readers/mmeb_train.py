@@ -14,15 +14,17 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from vlm2vec_cli.catalogue import Entry
 from vlm2vec_cli.errors import DataError, UserError
 from vlm2vec_cli.readers import Found, Raw, Side
+from vlm2vec_cli.readers._columns import batches
 from vlm2vec_cli.readers._media import with_frames
 from vlm2vec_cli.readers._places import Packed, Places
 from vlm2vec_cli.readers._raw import Missing, NotThere, found_in
-from vlm2vec_cli.readers._rows import RawRow, rows, split_files
-from vlm2vec_cli.readers._text import visible
+from vlm2vec_cli.readers._rows import rows, split_files
+from vlm2vec_cli.readers._text import IMAGE, LEGACY
 from vlm2vec_cli.schemas.base import Row
 
 COLUMNS = ("qry", "qry_image_path", "pos_text", "pos_image_path")
@@ -31,23 +33,35 @@ CLIPS = ("qry_video_path", "pos_video_path")
 OLDER_EXPORT = "train"
 PICTURE_ROOTS = ("", "image")
 REPOSITORY = "TIGER-Lab/MMEB-train"
+NOTHING = "no text and no picture on one side"
+KEPT_NAMES = 100_000
 LOOKED_AT = 100
 """Rows in which `found` looks for the name of a picture."""
 
 
 def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Row]:
     """The pairs of one subset."""
-    places: dict[str, Places] = {}
-    for row in rows(split_of(entry, raw), COLUMNS, raw, (*NEGATIVES, *CLIPS)):
-        try:
-            pair = _pair(entry, raw, places, row)
-        except UserError as error:
-            raw.reject(error.at(row.place))
-            continue
-        if pair is None:
-            raw.left_out(f"{entry['name']}: no text and no picture on one side")
-        else:
-            yield pair
+    name, media, number = entry["name"], _Media(entry, raw), 0
+    for path in split_of(entry, raw):
+        for batch in batches(path, COLUMNS, raw, (*NEGATIVES, *CLIPS), lists=NEGATIVES):
+            for index, *given in zip(batch.indexes, *batch.columns.values(), strict=True):
+                number += 1
+                asked, picture, answer, target, others, other_pictures, clip, target_clip = given
+                if not (asked or picture or clip) or not (answer or target or target_clip):
+                    raw.left_out(f"{name}: {NOTHING}")
+                    continue
+                try:
+                    yield {
+                        "id": str(number),
+                        "dataset": name,
+                        "query": media.content(asked, picture, clip),
+                        "positive": media.content(answer, target, target_clip),
+                        "negatives": media.negatives(others, other_pictures, answer)
+                        if others or other_pictures
+                        else [],
+                    }
+                except UserError as error:
+                    raw.reject(error.at(batch.place(index)))
 
 
 def found(entry: Entry, raw: Raw) -> Found:
@@ -70,38 +84,48 @@ def split_of(entry: Entry, raw: Raw) -> list[Path]:
     raise error
 
 
-def _pair(entry: Entry, raw: Raw, places: dict[str, Places], row: RawRow) -> Row | None:
-    sides = [
-        (row.text(side), row.text(f"{name}_image_path"), row.text(f"{name}_video_path"))
-        for side, name in (("qry", "qry"), ("pos_text", "pos"))
-    ]
-    if not all(map(any, sides)):
-        return None
-    texts, paths = row.texts("neg_text"), row.texts("neg_image_path")
-    texts, paths = texts or [""] * len(paths), paths or [""] * len(texts)
-    if len(texts) != len(paths):
-        raise DataError(f"neg_text has {len(texts)} entries, neg_image_path has {len(paths)}")
-    shared = sides[1][0]
-    taken = [(text or (shared if path else ""), path, "") for text, path in zip(texts, paths, strict=True)]
-    contents = [_content(entry, raw, places, *side) for side in (*sides, *taken) if any(side)]
-    return {
-        "id": str(row.number),
-        "dataset": entry["name"],
-        "query": with_frames(contents[0], entry, raw),
-        "positive": with_frames(contents[1], entry, raw),
-        "negatives": contents[2:],
-    }
+class _Media:
+    """Makes contents; a reference is looked for once for each of the last names."""
+
+    def __init__(self, entry: Entry, raw: Raw) -> None:
+        self._entry, self._raw = entry, raw
+        self._places: dict[str, Places] = {}
+        self._known: dict[tuple[str, str], str] = {}
+
+    def content(self, text: str | None, picture: str | None, clip: str | None) -> Row:
+        """One side of a pair."""
+        content: Row = {"text": text.replace(LEGACY, IMAGE)} if text else {}
+        if picture:
+            content["image"] = self._known.get(("image", picture)) or self._find("image", picture)
+        if clip:
+            content["video"] = self._known.get(("video", clip)) or self._find("video", clip)
+            with_frames(content, self._entry, self._raw)
+        return content
+
+    def negatives(self, texts: Any, paths: Any, shared: str | None) -> list[Row]:
+        """Those of a row: one, or lists of equal length. A picture without text takes the positive's."""
+        texts, paths = _listed(texts), _listed(paths)
+        texts, paths = texts or [""] * len(paths), paths or [""] * len(texts)
+        if len(texts) != len(paths):
+            raise DataError(f"neg_text has {len(texts)} entries, neg_image_path has {len(paths)}")
+        return [
+            self.content(text or shared if path else text, path, None)
+            for text, path in zip(texts, paths, strict=True)
+            if text or path
+        ]
+
+    def _find(self, kind: str, path: str) -> str:
+        if len(self._known) > KEPT_NAMES:
+            self._known.clear()
+        subset = _subset(self._entry, path)
+        if subset not in self._places:
+            self._places[subset] = _places(self._entry, self._raw, subset)
+        found = self._known[kind, path] = self._places[subset].reference(kind, path)
+        return found
 
 
-def _content(entry: Entry, raw: Raw, places: dict[str, Places], text: str, picture: str, clip: str) -> Row:
-    content: Row = {"text": visible(text)} if text else {}
-    for kind, path in (("image", picture), ("video", clip)):
-        if path:
-            subset = _subset(entry, path)
-            if subset not in places:
-                places[subset] = _places(entry, raw, subset)
-            content[kind] = places[subset].reference(kind, path)
-    return content
+def _listed(value: Any) -> list[str | None]:
+    return value if isinstance(value, list) else [value]
 
 
 def _tops(entry: Entry, raw: Raw) -> list[Path]:
