@@ -79,4 +79,4 @@ def main(
             session.write_text(checking.show(report, session.format))
             checking.judge(report)
         else:
-            session.write(todo.rows(session.origin_root(output), session.reject), todo.kind)
+            session.write(todo.pieces(session.origin_root(output), session.reject), todo.kind)

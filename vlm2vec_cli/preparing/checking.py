@@ -22,6 +22,7 @@ from vlm2vec_cli.media import MediaPolicy, MediaReader
 from vlm2vec_cli.preparing.plan import Plan
 from vlm2vec_cli.readers import References
 from vlm2vec_cli.schemas.base import Row
+from vlm2vec_cli.streams.blocks import flat
 
 LEAST_SIDE = 28
 """Pixels; what a model of the Qwen2-VL family turns into one token."""
@@ -113,7 +114,8 @@ def _asked(todo: Plan, root: Path, report: Report) -> Iterator[Asked]:
     """Every distinct medium of the rows; rows that cannot be made are problems."""
     seen: set[str] = set()
     for entry in todo.entries():
-        for row in todo.rows_of(entry, References(root), partial(_unmade, report, entry["name"])):
+        pieces = todo.pieces_of(entry, References(root), partial(_unmade, report, entry["name"]))
+        for row in flat(pieces):
             report.rows[row["dataset"]] += 1
             yield from _named_first(row, seen)
 

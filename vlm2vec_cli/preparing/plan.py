@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +17,7 @@ from vlm2vec_cli.preparing.sources import Contents, contents, home
 from vlm2vec_cli.readers import Found, Raw, Reader, References
 from vlm2vec_cli.schemas.base import Kind, Row
 from vlm2vec_cli.schemas.pair import PAIR
+from vlm2vec_cli.streams.blocks import Piece, count, first, flat, weighted
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,11 @@ class Plan:
         return self.source.kind
 
     def rows(self, media_root: Path, reject: Reject) -> Iterator[Row]:
-        """The rows asked for, lazily. References are relative to `media_root` where they can be.
+        """The same as `pieces`, every row a dictionary."""
+        return flat(self.pieces(media_root, reject))
+
+    def pieces(self, media_root: Path, reject: Reject) -> Iterator[Piece]:
+        """The rows asked for, lazily, some in blocks; references relative to `media_root` where they can be.
 
         Raises UsageError for unknown names and MissingError for a dataset that is not there.
         """
@@ -45,20 +49,18 @@ class Plan:
         entries = self.entries()
         weights = self._weights(entries, references) if self.request.source == "mix" else {}
         for entry in entries:
-            for row in self.rows_of(entry, references, reject):
-                if weights:
-                    row["weight"] = weights[entry["name"]]
-                yield row
+            for piece in self.pieces_of(entry, references, reject):
+                yield weighted(piece, weights[entry["name"]]) if weights else piece
 
-    def rows_of(self, entry: Entry, references: References, reject: Reject) -> Iterator[Row]:
+    def pieces_of(self, entry: Entry, references: References, reject: Reject) -> Iterator[Piece]:
         """The rows of one dataset; those left out by a rule of its format are counted on stderr."""
         left_out: Counter[str] = Counter()
         if self.source.shipped:
             references = References(self.source.shipped, quickstart=True)
         raw = self._raw(references, _once(reject), lambda why: left_out.update([why]), entry)
         yield from self._dataset(entry, raw)
-        for why, count in left_out.items():
-            log.warning("%d left out: %s", count, why)
+        for why, rows in left_out.items():
+            log.warning("%d left out: %s", rows, why)
 
     def listing(self) -> list[Row]:
         """The catalogue: an object for each dataset, with what of it is found where a root is given."""
@@ -110,40 +112,43 @@ class Plan:
         The mean over all rows is 1. Takes a pass over the raw rows, to count them.
         """
         ignored = partial(self._raw, references, lambda _: None, lambda _: None)
-        sizes = {one["name"]: sum(1 for _ in self._dataset(one, ignored(one))) for one in entries}
+        sizes = {one["name"]: count(self._dataset(one, ignored(one))) for one in entries}
         total, shares = sum(sizes.values()), sum(one["share"] for one in entries if sizes[one["name"]])
         return {
             one["name"]: one["share"] / shares * total / sizes[one["name"]] if sizes[one["name"]] else 0.0
             for one in entries
         }
 
-    def _dataset(self, entry: Entry, raw: Raw) -> Iterator[Row]:
+    def _dataset(self, entry: Entry, raw: Raw) -> Iterator[Piece]:
         reader, side = _reader(entry), self.request.side
-        if self.kind is PAIR or entry.get("mixed"):
-            whole = reader.read(entry, raw, "pair" if self.kind is PAIR else "item")
-            yield from self._some(entry, (row for row in whole if side in ("both", row.get("role"))))
+        if self.kind is PAIR:
+            yield from self._some(entry, reader.read(entry, raw, "pair"))
+            return
+        if entry.get("mixed"):
+            whole = flat(reader.read(entry, raw, "item"))
+            yield from self._some(entry, (row for row in whole if side in ("both", row["role"])))
             return
         narrowed = self.request.sample or self.request.limit
         needed: set[str] | None = set() if narrowed and entry.get("eval_type") == "local" else None
         if side != "candidate" or needed is not None:
-            for row in self._some(entry, reader.read(entry, raw, "query")):
+            for row in flat(self._some(entry, reader.read(entry, raw, "query"))):
                 if needed is not None:
                     needed.update(row["pool"])
                 if side != "candidate":
                     yield row
         if side != "query":
-            for row in reader.read(entry, raw, "candidate"):
+            for row in flat(reader.read(entry, raw, "candidate")):
                 if needed is None or row["id"] in needed:
                     yield row
 
-    def _some(self, entry: Entry, rows: Iterable[Row]) -> Iterator[Row]:
+    def _some(self, entry: Entry, pieces: Iterable[Piece]) -> Iterator[Piece]:
         """The first rows that --limit and the dataset allow, or a sample of them."""
         cap = entry.get("cap") if self.request.source == "mix" else None
         limits = [one for one in (self.request.limit, entry.get("max_queries"), cap) if one]
-        kept = islice(rows, min(limits)) if limits else iter(rows)
+        kept = first(pieces, min(limits)) if limits else iter(pieces)
         if self.request.sample is None:
             return kept
-        return iter(sample(kept, self.request.sample, f"{self.request.seed} {entry['name']}"))
+        return iter(sample(flat(kept), self.request.sample, f"{self.request.seed} {entry['name']}"))
 
 
 def plan(request: Request) -> Plan:

@@ -5,25 +5,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import polars as pl
 
 from vlm2vec_cli.errors import DataError
 from vlm2vec_cli.readers._raw import Raw
 from vlm2vec_cli.readers._rows import parquet_batches, place_of, rows
 
-BATCH_ROWS = 4096
+BATCH_ROWS = 16_384
+TEXTS = pl.List(pl.String)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive rows of a file. `columns` holds a list a column; `indexes` count from 0 in the file.
+    """Consecutive rows of a file: texts by the column, and each row's `index` in the file, from 0.
 
-    A value is a string or None; in a column of `lists` it may be a list of strings and Nones.
+    A column of lists holds lists of texts in every row, or texts in every row.
     """
 
     path: Path
-    indexes: Sequence[int]
-    columns: dict[str, list[Any]]
+    frame: pl.DataFrame
 
     def place(self, index: int) -> str:
         """Such as "Data/test.parquet row 3"."""
@@ -33,7 +33,7 @@ class Batch:
 def batches(
     path: Path, required: Sequence[str], raw: Raw, optional: Sequence[str] = (), lists: Sequence[str] = ()
 ) -> Iterator[Batch]:
-    """The rows of a file, a batch at a time; an optional column that it lacks holds Nones.
+    """The rows of a file, a batch at a time; an optional column that it lacks holds nulls.
 
     Raises DataError for a damaged file and, in Parquet, for a column that holds something else than texts;
     a line of JSON with such a value goes to `raw.reject`.
@@ -41,46 +41,51 @@ def batches(
     every = (*required, *optional)
     if path.suffix == ".parquet":
         for start, batch in parquet_batches(path, required, optional, BATCH_ROWS):
-            found = {name: _texts(path, name, batch, lists) for name in batch.schema.names}
-            absent = [None] * batch.num_rows
-            columns = {name: found.get(name, absent) for name in every}
-            yield Batch(path, range(start, start + batch.num_rows), columns)
+            frame = pl.DataFrame(pl.from_arrow(batch))
+            columns = [_texts(path, frame, name, name in lists) for name in every]
+            index = pl.int_range(start, start + len(frame), eager=True).alias("index")
+            yield Batch(path, pl.DataFrame([index, *columns]))
         return
-    indexes: list[int] = []
-    lines: list[list[Any]] = []
+    lines: list[dict[str, Any]] = []
     for row in rows([path], required, raw):
-        values = [row.values.get(name) for name in every]
-        wrong = next(
-            (name for name, one in zip(every, values, strict=True) if not _fits(one, name in lists)), None
-        )
+        values = {name: row.values.get(name) for name in every}
+        wrong = next((name for name, one in values.items() if not _fits(one, name in lists)), None)
         if wrong is not None:
-            fact = f"{wrong}: expected a string, got {type(row.values[wrong]).__name__}"
+            fact = f"{wrong}: expected a string, got {type(values[wrong]).__name__}"
             raw.reject(DataError(fact, place=row.place))
             continue
-        indexes.append(row.index)
-        lines.append(values)
+        lines.append({"index": row.index, **values})
         if len(lines) == BATCH_ROWS:
-            yield _turned(path, indexes, every, lines)
-            indexes, lines = [], []
+            yield _of_lines(path, every, lines)
+            lines = []
     if lines:
-        yield _turned(path, indexes, every, lines)
+        yield _of_lines(path, every, lines)
 
 
-def _turned(path: Path, indexes: list[int], names: Sequence[str], lines: list[list[Any]]) -> Batch:
-    return Batch(path, indexes, dict(zip(names, map(list, zip(*lines, strict=True)), strict=True)))
+def _of_lines(path: Path, names: Sequence[str], lines: list[dict[str, Any]]) -> Batch:
+    columns = [pl.Series("index", [line["index"] for line in lines], pl.Int64)]
+    for name in names:
+        values = [line[name] for line in lines]
+        if any(isinstance(one, list) for one in values):
+            values = [one if one is None or isinstance(one, list) else [one] for one in values]
+            columns.append(pl.Series(name, values, TEXTS))
+        else:
+            columns.append(pl.Series(name, values, pl.String))
+    return Batch(path, pl.DataFrame(columns))
 
 
-def _texts(path: Path, name: str, batch: pa.RecordBatch, lists: Sequence[str]) -> list[Any]:
-    kind = batch.schema.field(name).type
-    inner = kind.value_type if name in lists and _is_list(kind) else kind
-    if not (pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_null(inner)):
-        raise DataError(f"{name}: expected a string, got {kind}", place=str(path))
-    found: list[Any] = batch.column(name).to_pylist()
-    return found
+def _texts(path: Path, frame: pl.DataFrame, name: str, may_be_list: bool) -> pl.Series:
+    if name not in frame.columns or frame[name].dtype == pl.Null:
+        return nulls(name, len(frame))
+    kind = frame[name].dtype
+    if kind == pl.String or (may_be_list and kind in (TEXTS, pl.List(pl.Null))):
+        return frame[name].cast(TEXTS) if isinstance(kind, pl.List) else frame[name]
+    raise DataError(f"{name}: expected a string, got {kind}", place=str(path))
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+def nulls(name: str, count: int) -> pl.Series:
+    """A column of texts that are all absent."""
+    return pl.Series(name, [None] * count, pl.String)
 
 
 def _fits(value: Any, may_be_list: bool) -> bool:

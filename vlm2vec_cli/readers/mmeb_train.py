@@ -14,54 +14,67 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+
+import polars as pl
 
 from vlm2vec_cli.catalogue import Entry
-from vlm2vec_cli.errors import DataError, UserError
+from vlm2vec_cli.errors import UserError
 from vlm2vec_cli.readers import Found, Raw, Side
-from vlm2vec_cli.readers._columns import batches
-from vlm2vec_cli.readers._media import with_frames
+from vlm2vec_cli.readers._columns import Batch, batches
 from vlm2vec_cli.readers._places import Packed, Places
 from vlm2vec_cli.readers._raw import Missing, NotThere, found_in
 from vlm2vec_cli.readers._rows import rows, split_files
-from vlm2vec_cli.readers._text import IMAGE, LEGACY
-from vlm2vec_cli.schemas.base import Row
+from vlm2vec_cli.readers._sides import Sides, present
+from vlm2vec_cli.streams.blocks import Block, Piece
 
 COLUMNS = ("qry", "qry_image_path", "pos_text", "pos_image_path")
 NEGATIVES = ("neg_text", "neg_image_path")
 CLIPS = ("qry_video_path", "pos_video_path")
+SIDES = {"qry": ("qry_image_path", CLIPS[0]), "pos_text": ("pos_image_path", CLIPS[1])}
+"""The text of a side to its picture and clip."""
 OLDER_EXPORT = "train"
 PICTURE_ROOTS = ("", "image")
 REPOSITORY = "TIGER-Lab/MMEB-train"
 NOTHING = "no text and no picture on one side"
-KEPT_NAMES = 100_000
 LOOKED_AT = 100
 """Rows in which `found` looks for the name of a picture."""
 
 
-def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Row]:
-    """The pairs of one subset."""
-    name, media, number = entry["name"], _Media(entry, raw), 0
+def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Piece]:
+    """The pairs of one subset, in blocks."""
+    sides, number = Sides(entry, raw, partial(_looked_up, entry, raw, {})), 0
     for path in split_of(entry, raw):
         for batch in batches(path, COLUMNS, raw, (*NEGATIVES, *CLIPS), lists=NEGATIVES):
-            for index, *given in zip(batch.indexes, *batch.columns.values(), strict=True):
-                number += 1
-                asked, picture, answer, target, others, other_pictures, clip, target_clip = given
-                if not (asked or picture or clip) or not (answer or target or target_clip):
-                    raw.left_out(f"{name}: {NOTHING}")
-                    continue
-                try:
-                    yield {
-                        "id": str(number),
-                        "dataset": name,
-                        "query": media.content(asked, picture, clip),
-                        "positive": media.content(answer, target, target_clip),
-                        "negatives": media.negatives(others, other_pictures, answer)
-                        if others or other_pictures
-                        else [],
-                    }
-                except UserError as error:
-                    raw.reject(error.at(batch.place(index)))
+            yield from _pieces(entry, raw, sides, batch, number)
+            number += len(batch.frame)
+
+
+def _pieces(entry: Entry, raw: Raw, sides: Sides, batch: Batch, before: int) -> Iterator[Block]:
+    """The pairs of a batch, of which `before` rows stand before it."""
+    frame = batch.frame.with_columns(
+        (pl.int_range(pl.len()) + before + 1).cast(pl.String).alias("id"),
+        pl.lit(entry["name"]).alias("dataset"),
+        *(present(name) for name in (*COLUMNS, *CLIPS)),
+    )
+    asked, answered = (
+        pl.any_horizontal(pl.col(name).is_not_null() for name in names)
+        for names in (("qry", *SIDES["qry"]), ("pos_text", *SIDES["pos_text"]))
+    )
+    whole = frame.filter(asked & answered)
+    for _ in range(len(frame) - len(whole)):
+        raw.left_out(f"{entry['name']}: {NOTHING}")
+    bad: dict[int, UserError] = {}
+    query, positive = (sides.side(whole, text, *media, bad) for text, media in SIDES.items())
+    negatives = sides.negatives(whole, *NEGATIVES, "pos_text", bad)
+    pairs = whole.select("id", "dataset").with_columns(
+        query.alias("query"), positive.alias("positive"), negatives.alias("negatives")
+    )
+    start = 0
+    for at in sorted(bad):
+        yield Block(pairs[start:at])
+        raw.reject(bad[at].at(batch.place(whole["index"][at])))
+        start = at + 1
+    yield Block(pairs[start:])
 
 
 def found(entry: Entry, raw: Raw) -> Found:
@@ -84,48 +97,12 @@ def split_of(entry: Entry, raw: Raw) -> list[Path]:
     raise error
 
 
-class _Media:
-    """Makes contents; a reference is looked for once for each of the last names."""
-
-    def __init__(self, entry: Entry, raw: Raw) -> None:
-        self._entry, self._raw = entry, raw
-        self._places: dict[str, Places] = {}
-        self._known: dict[tuple[str, str], str] = {}
-
-    def content(self, text: str | None, picture: str | None, clip: str | None) -> Row:
-        """One side of a pair."""
-        content: Row = {"text": text.replace(LEGACY, IMAGE)} if text else {}
-        if picture:
-            content["image"] = self._known.get(("image", picture)) or self._find("image", picture)
-        if clip:
-            content["video"] = self._known.get(("video", clip)) or self._find("video", clip)
-            with_frames(content, self._entry, self._raw)
-        return content
-
-    def negatives(self, texts: Any, paths: Any, shared: str | None) -> list[Row]:
-        """Those of a row: one, or lists of equal length. A picture without text takes the positive's."""
-        texts, paths = _listed(texts), _listed(paths)
-        texts, paths = texts or [""] * len(paths), paths or [""] * len(texts)
-        if len(texts) != len(paths):
-            raise DataError(f"neg_text has {len(texts)} entries, neg_image_path has {len(paths)}")
-        return [
-            self.content(text or shared if path else text, path, None)
-            for text, path in zip(texts, paths, strict=True)
-            if text or path
-        ]
-
-    def _find(self, kind: str, path: str) -> str:
-        if len(self._known) > KEPT_NAMES:
-            self._known.clear()
-        subset = _subset(self._entry, path)
-        if subset not in self._places:
-            self._places[subset] = _places(self._entry, self._raw, subset)
-        found = self._known[kind, path] = self._places[subset].reference(kind, path)
-        return found
-
-
-def _listed(value: Any) -> list[str | None]:
-    return value if isinstance(value, list) else [value]
+def _looked_up(entry: Entry, raw: Raw, places: dict[str, Places], kind: str, path: str) -> str:
+    """The reference of a medium; `places` keeps those of each subset."""
+    subset = _subset(entry, path)
+    if subset not in places:
+        places[subset] = _places(entry, raw, subset)
+    return places[subset].reference(kind, path)
 
 
 def _tops(entry: Entry, raw: Raw) -> list[Path]:

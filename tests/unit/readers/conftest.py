@@ -1,7 +1,7 @@
 """Miniatures of raw data, built in a fresh folder. Pictures are a few bytes: nothing here decodes them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from vlm2vec_cli import catalogue, plugins
 from vlm2vec_cli.errors import UserError
 from vlm2vec_cli.readers import Raw, References
+from vlm2vec_cli.streams.blocks import flat
 
 
 @dataclass
@@ -48,8 +49,7 @@ class Mini:
 
     def read(self, entry: catalogue.Entry, side: str, **settings: Any) -> list[dict[str, Any]]:
         reader = plugins.load("readers", catalogue.reader_of(entry))
-        rows: Iterator[dict[str, Any]] = reader.read(entry, self.raw(**settings), side)
-        return list(rows)
+        return list(flat(reader.read(entry, self.raw(**settings), side)))
 
 
 @pytest.fixture

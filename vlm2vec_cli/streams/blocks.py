@@ -1,0 +1,103 @@
+"""Many rows at once, by the column, for sets of millions: written without a dictionary a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from vlm2vec_cli.schemas.base import Kind, Row
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows as a polars frame: a field a column, a side of a pair a struct, in order. Null is an absent field.
+
+    A struct has at least one field that is not null.
+    """
+
+    frame: pl.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def rows(self) -> Iterator[Row]:
+        """The rows as dictionaries."""
+        import orjson
+
+        return map(orjson.loads, _encoded(self.frame))
+
+    def lines(self, kind: Kind) -> bytes:
+        """The rows as JSON lines with their tag, the same bytes that orjson makes of `rows`."""
+        import polars as pl
+
+        tagged = self.frame.select(pl.lit(kind.tag).alias("schema"), pl.all())
+        lines = _encoded(tagged)
+        return f"{lines.str.join(chr(10)).item()}\n".encode() if len(lines) else b""
+
+
+Piece: TypeAlias = "Row | Block"
+
+
+def flat(pieces: Iterable[Piece]) -> Iterator[Row]:
+    """All rows as dictionaries."""
+    for piece in pieces:
+        if isinstance(piece, Block):
+            yield from piece.rows()
+        else:
+            yield piece
+
+
+def count(pieces: Iterable[Piece]) -> int:
+    """The number of rows."""
+    return sum(len(piece) if isinstance(piece, Block) else 1 for piece in pieces)
+
+
+def weighted(piece: Piece, weight: float) -> Piece:
+    """The same rows with this `weight`."""
+    if not isinstance(piece, Block):
+        return {**piece, "weight": weight}
+    import polars as pl
+
+    return Block(piece.frame.with_columns(pl.lit(weight).alias("weight")))
+
+
+def first(pieces: Iterable[Piece], count: int) -> Iterator[Piece]:
+    """The first `count` rows; no more is taken than needed."""
+    left = count
+    for piece in pieces:
+        size = len(piece) if isinstance(piece, Block) else 1
+        yield Block(piece.frame.head(left)) if isinstance(piece, Block) and size > left else piece
+        left -= size
+        if left <= 0:
+            return
+
+
+def _encoded(frame: pl.DataFrame) -> pl.Series:
+    """A JSON object a row, without its nulls."""
+    import polars as pl
+
+    lines = frame.select(pl.struct(pl.all()).struct.json_encode()).to_series()
+    for name in dict.fromkeys(_names(frame.schema)):
+        null = f'"{name}":null'  # never part of a text, where quotes are escaped
+        if lines.str.contains(null, literal=True).any():
+            lines = lines.str.replace_all(f"{null},", "", literal=True)
+            lines = lines.str.replace_all(f",{null}", "", literal=True)
+    return lines
+
+
+def _names(schema: pl.Schema) -> Iterator[str]:
+    """The names of fields in structs."""
+    for kind in schema.values():
+        yield from _inner(kind)
+
+
+def _inner(kind: object) -> Iterator[str]:
+    for field in getattr(kind, "fields", ()):
+        yield field.name
+        yield from _inner(field.dtype)
+    if (inner := getattr(kind, "inner", None)) is not None:
+        yield from _inner(inner)
