@@ -54,7 +54,7 @@ def main(
 
       vlm2vec prepare table qa.csv --map query.text=question --map positive.text=answer > pairs.jsonl
     """
-    from vlm2vec_cli.preparing import checking, listing
+    from vlm2vec_cli.preparing import listing
     from vlm2vec_cli.preparing.plan import plan
     from vlm2vec_cli.preparing.request import Request
 
@@ -75,6 +75,8 @@ def main(
         if list_:
             session.write_text(listing.show(todo.listing(), session.format))
         elif check:
+            from vlm2vec_cli.preparing import checking
+
             report = checking.examine(todo, quiet=quiet)
             session.write_text(checking.show(report, session.format))
             checking.judge(report)

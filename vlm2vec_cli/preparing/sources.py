@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlm2vec_cli import catalogue
+from vlm2vec_cli import catalogue, plugins
 from vlm2vec_cli.catalogue import Entry
 from vlm2vec_cli.errors import MissingError
 from vlm2vec_cli.media.locate import quickstart_root
 from vlm2vec_cli.preparing.request import TRAINING, Request
-from vlm2vec_cli.readers import sgg, table
 from vlm2vec_cli.schemas.base import Kind
 from vlm2vec_cli.schemas.item import ITEM
 from vlm2vec_cli.schemas.pair import PAIR
@@ -52,7 +51,8 @@ def contents(request: Request) -> Contents:
         known = catalogue.train_sources(request.source)
     else:
         entry = _open_entry(request, root)
-        kind = {"table": table.kind, "sgg": sgg.kind}.get(request.source, lambda _: ITEM)(entry)
+        if request.source in ("sgg", "table"):  # what it is asked for decides
+            kind = plugins.load("readers", request.source).kind(entry)
         known = {entry["name"]: entry}
     return Contents(kind, known, root, request.split)
 

@@ -25,7 +25,7 @@ from vlm2vec_cli.readers._places import Packed, Places
 from vlm2vec_cli.readers._raw import Missing, NotThere, found_in
 from vlm2vec_cli.readers._rows import rows, split_files
 from vlm2vec_cli.readers._sides import Sides, present
-from vlm2vec_cli.streams.blocks import Block, Piece
+from vlm2vec_cli.streams.blocks import Block, Piece, ahead
 
 COLUMNS = ("qry", "qry_image_path", "pos_text", "pos_image_path")
 NEGATIVES = ("neg_text", "neg_image_path")
@@ -42,6 +42,10 @@ LOOKED_AT = 100
 
 def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Piece]:
     """The pairs of one subset, in blocks."""
+    return ahead(_read(entry, raw))
+
+
+def _read(entry: Entry, raw: Raw) -> Iterator[Piece]:
     sides, number = Sides(entry, raw, partial(_looked_up, entry, raw, {})), 0
     for path in split_of(entry, raw):
         for batch in batches(path, COLUMNS, raw, (*NEGATIVES, *CLIPS), lists=NEGATIVES):

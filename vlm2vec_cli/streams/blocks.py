@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from queue import Queue
+from threading import Event, Thread
 from typing import TYPE_CHECKING, TypeAlias
 
 from vlm2vec_cli.schemas.base import Kind, Row
@@ -35,8 +38,9 @@ class Block:
         import polars as pl
 
         tagged = self.frame.select(pl.lit(kind.tag).alias("schema"), pl.all())
-        lines = _encoded(tagged)
-        return f"{lines.str.join(chr(10)).item()}\n".encode() if len(lines) else b""
+        buffer = io.BytesIO()
+        _encoded(tagged).to_frame().write_csv(buffer, include_header=False, quote_style="never")
+        return buffer.getvalue()
 
 
 Piece: TypeAlias = "Row | Block"
@@ -49,6 +53,42 @@ def flat(pieces: Iterable[Piece]) -> Iterator[Row]:
             yield from piece.rows()
         else:
             yield piece
+
+
+def ahead(pieces: Iterator[Piece], depth: int = 2) -> Iterator[Piece]:
+    """The same pieces, up to `depth` of them made in a thread of their own while earlier ones are written.
+
+    What making them raises is raised in its place. When the consumer stops, so does the thread.
+    """
+    made: Queue[Piece | BaseException | None] = Queue(depth)
+    stopped = Event()
+
+    def work() -> None:
+        last: BaseException | None = None
+        try:
+            for piece in pieces:
+                made.put(piece)
+                if stopped.is_set():
+                    break
+        except BaseException as error:
+            last = error
+        made.put(last)
+
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    ended = False
+    try:
+        while (piece := made.get()) is not None and not isinstance(piece, BaseException):
+            yield piece
+        ended = True
+        if piece is not None:
+            raise piece
+    finally:
+        stopped.set()
+        while not ended:
+            last = made.get()
+            ended = last is None or isinstance(last, BaseException)
+        thread.join()
 
 
 def count(pieces: Iterable[Piece]) -> int:
