@@ -159,6 +159,15 @@ def besides(root: Path, folders: Iterable[Path]) -> list[Packed]:
     return [Packed(path, tuple(dict.fromkeys(names))) for path, names in prefixes.items()]
 
 
+def _entries(folder: str | Path) -> dict[str, bool]:
+    """The names in a folder, and whether each is a folder. MissingError where it may not be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return {one.name: one.is_dir() for one in entries}
+    except OSError as error:
+        raise MissingError(f"cannot be read: {error.strerror}", place=str(folder)) from error
+
+
 def _check(name: str) -> None:
     if not name or name.startswith("/") or ".." in name.split("/"):
         raise DataError(f"not a path inside the data: {name!r}")
@@ -188,8 +197,7 @@ class _OnDisk:
         return self._raw.references.of(self._top, "")
 
     def there(self) -> bool:
-        with os.scandir(self._top) as entries:
-            return any(not ARCHIVE.search(one.name) for one in entries)
+        return any(not ARCHIVE.search(name) for name in _entries(self._top))
 
     def known(self, name: str, folder: bool) -> str | None:
         above, _, bare = name.rpartition("/")
@@ -204,8 +212,7 @@ class _OnDisk:
         if above not in self._listed and os.path.isdir(self._under + above):
             if len(self._listed) == LISTED_FOLDERS:
                 self._listed.pop(next(iter(self._listed)))
-            with os.scandir(self._under + above) as entries:
-                kinds = {one.name: one.is_dir() for one in entries}
+            kinds = _entries(self._under + above)
             files, folders = ({one for one in kinds if kinds[one] is kind} for kind in (False, True))
             self._listed[above] = files, folders
         if (found := self.known(name, folder)) is not None:
@@ -216,8 +223,7 @@ class _OnDisk:
     def folder(self, name: str) -> Folder | None:
         if not os.path.isdir(self._under + name):
             return None
-        with os.scandir(self._under + name) as entries:
-            kinds = {one.name: one.is_dir() for one in entries}
+        kinds = _entries(self._under + name)
         files, folders = ([one for one in sorted(kinds) if kinds[one] is kind] for kind in (False, True))
         return Folder(f"{self._prefix}{name.rstrip('/')}/", files, folders)
 

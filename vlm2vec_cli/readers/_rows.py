@@ -15,6 +15,7 @@ from vlm2vec_cli.readers._raw import Missing, NotThere, Raw
 from vlm2vec_cli.streams import opening
 
 BATCH_ROWS = 128
+UNITS = {".parquet": "row", ".json": "entry"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class RawRow:
 
 def place_of(path: Path, index: int) -> str:
     """How messages name a row of a file, counted from 0 here and from 1 there."""
-    return f"{path} {'row' if path.suffix == '.parquet' else 'line'} {index + 1}"
+    return f"{path} {UNITS.get(path.suffix, 'line')} {index + 1}"
 
 
 def annotations(entry: Entry, raw: Raw, part: str | None = None) -> list[Path]:
