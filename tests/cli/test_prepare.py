@@ -164,9 +164,11 @@ def test_the_same_rows_come_out_of_parquet(vlm2vec: Runner, evaluation: Path) ->
 def test_the_catalogue_says_what_is_there(vlm2vec: Runner, evaluation: Path) -> None:
     done = vlm2vec("prepare", "mmeb-v2", "--list", "--root", "MMEB-V2", "--task", "VOC2007", "--task", "MSVD")
     assert done.stdout.decode().splitlines() == [
-        "NAME     MODALITY  GROUP  TYPE                     SIZE  FOUND",
+        "NAME     MODALITY  GROUP  TYPE                     SIZE  FOUND                MISSING",
         "VOC2007  image     I-CLS  image classification     1000  annotations + media",
-        "MSVD     video     V-RET  text-to-video retrieval  670   -",
+        "MSVD     video     V-RET  text-to-video retrieval  670   -                    "
+        "MSVD/test-*.parquet of VLM2Vec/MSVD on the hub; "
+        "video-tasks/frames/video_ret.tar.gz of TIGER-Lab/MMEB-V2 on the hub",
     ]
     listed = vlm2vec("prepare", "mmeb-v2", "--list", "--format", "jsonl").rows
     assert len(listed) == 78

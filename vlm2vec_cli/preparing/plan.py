@@ -177,8 +177,8 @@ def _once(reject: Reject) -> Reject:
 
     def once(error: UserError) -> None:
         if str(error) not in seen:
-            seen.add(str(error))
             reject(error)
+            seen.add(str(error))
 
     return once
 

@@ -34,16 +34,20 @@ def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Row]:
     """The rows of everything that `paths` name, in the order given, folders in natural order."""
     seen: set[str] = set()
     for typed in entry["paths"]:
-        try:
-            for path in _expanded(raw.root, typed):
-                for row in _rows(entry, raw, path):
-                    if row["id"] in seen:
-                        raw.left_out("file that was named before")
-                    else:
-                        seen.add(row["id"])
-                        yield row
-        except UserError as error:
-            raw.reject(error.at(typed))
+        for path in _paths(raw, typed):
+            for row in _rows(entry, raw, path):
+                if row["id"] in seen:
+                    raw.left_out("file that was named before")
+                else:
+                    seen.add(row["id"])
+                    yield row
+
+
+def _paths(raw: Raw, typed: str) -> Iterator[Path]:
+    try:
+        yield from _expanded(raw.root, typed)
+    except UserError as error:
+        raw.reject(error.at(typed))
 
 
 def _expanded(root: Path, typed: str) -> Iterator[Path]:

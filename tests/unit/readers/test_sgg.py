@@ -29,8 +29,8 @@ def rows_of(root: Path, path: Path, **asked: Any) -> list[dict[str, Any]]:
 def trained(subject: str, subject_box: str, object_: str, object_box: str) -> str:
     return (
         f"<image> In the given image, the subject {subject} is located at {subject_box}, the object "
-        f"{object_} is located at {object_box}. Please return the predicate relationship between the subject and the "
-        "object."
+        f"{object_} is located at {object_box}. Please return the predicate relationship between the subject "
+        "and the object."
     )
 
 
