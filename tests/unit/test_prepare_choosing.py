@@ -1,5 +1,6 @@
 """Which datasets and which rows: selection, samples, published mixes."""
 
+import logging
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -110,6 +111,37 @@ def test_a_mix_has_caps_and_weights_that_make_datasets_count_as_published(tmp_pa
     assert {name: total / whole for name, total in totals.items()} == pytest.approx(
         {name: weight / there for name, weight in published.items()}
     )
+
+
+@pytest.mark.parametrize(
+    ("source", "task", "said"),
+    [
+        ("mmeb-v2", "WebQA", ["WebQA: 2 rows have a picture token without a picture, embedded like a word",
+                              "WebQA: 2 rows have a candidate twice in the query's pool, ranked twice"]),
+        ("mmeb-v2", "VOC2007",
+         ["VOC2007: 2 rows have a blank candidate in the query's pool, embedded as an empty text",
+          "VOC2007: 2 rows have a candidate twice in the query's pool, ranked twice"]),
+        ("mmeb-v2", "ViDoRe_docvqa", ["1 left out: ViDoRe_docvqa: query without a relevant candidate"]),
+        ("mmeb-train", "WebQA",
+         ["WebQA: 1 rows have a picture token without a picture, embedded like a word"]),
+        ("mmeb-train", "OK-VQA", ["1 left out: OK-VQA: no text and no picture on one side"]),
+    ],
+)  # fmt: skip
+def test_every_rule_is_counted_by_name(tmp_path: Path, source: str, task: str, said: list[str]) -> None:
+    if source == "mmeb-v2":
+        raw_data.mmeb_v2(tmp_path, task)
+    else:
+        raw_data.mmeb_train(tmp_path)
+    messages: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    log = logging.getLogger("vlm2vec_cli.preparing.plan")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    list(plan(Request(source, root=str(tmp_path), names=(task,))).rows(tmp_path, never))
+    log.removeHandler(handler)
+    log.setLevel(logging.NOTSET)
+    assert sorted(messages) == sorted(said)
 
 
 def test_the_released_mixes_add_up() -> None:

@@ -15,7 +15,9 @@ Source = Annotated[
 ]
 Files = Annotated[
     Strings,
-    typer.Argument(metavar="[FILE]...", help="For files, table, sgg; - is stdin.", show_default=False),
+    typer.Argument(
+        metavar="[FILE]...", help="For files and table (- is stdin), and sgg.", show_default=False
+    ),
 ]
 Root = Annotated[str | None, typer.Option(metavar="DIR", help="The folder of the raw data.")]
 Names = Annotated[
@@ -44,14 +46,14 @@ Plain = Annotated[bool, typer.Option("--no-instruction", help="Texts without the
 Sample = Annotated[
     int | None,
     typer.Option(
-        metavar="N", min=1, help="N queries or pairs of each dataset, by chance, whatever their order."
+        metavar="N", min=1, help="N queries or pairs of each dataset, by chance, in any order the same."
     ),
 ]
 Limit = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="The first N queries or pairs of each dataset.")
 ]
 Dataset = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The rows' dataset, for beir, files and table.")
+    str | None, typer.Option(metavar="NAME", help="The rows' dataset, for sgg, beir, files, table.")
 ]
 Role = Annotated[
     str | None, typer.Option(metavar="query|candidate", help="The rows' role; files: candidate.")
@@ -68,7 +70,7 @@ Preset = Annotated[
 ]
 Prompt = Annotated[
     str | None,
-    typer.Option(metavar="training|evaluation", help="For sgg: the words of the published one; training."),
+    typer.Option(metavar="training|evaluation", help="For sgg: whose published words ask; else training."),
 ]
 Predicates = Annotated[
     str | None, typer.Option(metavar="FILE", help="For sgg: names split by commas, instead of VG150's 50.")

@@ -54,13 +54,18 @@ class Plan:
 
     def pieces_of(self, entry: Entry, references: References, reject: Reject) -> Iterator[Piece]:
         """The rows of one dataset; those left out by a rule of its format are counted on stderr."""
-        left_out: Counter[str] = Counter()
+        left_out, noted = Counter[str](), Counter[str]()
         if self.source.shipped:
             references = References(self.source.shipped, quickstart=True)
-        raw = self._raw(references, _once(reject), lambda why: left_out.update([why]), entry)
+        raw = self._raw(
+            entry, references, _once(reject),
+            left_out=lambda why: left_out.update([why]), noted=lambda why: noted.update([why]),
+        )  # fmt: skip
         yield from self._dataset(entry, raw)
         for why, rows in left_out.items():
             log.warning("%d left out: %s", rows, why)
+        for why, rows in noted.items():
+            log.info("%s: %d rows have %s", entry["name"], rows, why)
 
     def listing(self) -> list[Row]:
         """The catalogue: an object for each dataset, with what of it is found where a root is given."""
@@ -94,16 +99,16 @@ class Plan:
         return there
 
     def _raw(
-        self, references: References, reject: Reject, left_out: Callable[[str], None], entry: Entry
+        self, entry: Entry, references: References, reject: Reject, **counts: Callable[[str], None]
     ) -> Raw:
         asked = self.request
         return Raw(
-            home(self.source.root, entry), references, reject, left_out,
-            split=self.source.split, instructions=asked.instructions, num_frames=asked.num_frames,
+            home(self.source.root, entry), references, reject,
+            split=self.source.split, instructions=asked.instructions, num_frames=asked.num_frames, **counts,
         )  # fmt: skip
 
     def _found(self, entry: Entry) -> Found:
-        raw = self._raw(References(self.source.root), lambda _: None, lambda _: None, entry)
+        raw = self._raw(entry, References(self.source.root), lambda _: None)
         return _reader(entry).found(entry, raw)
 
     def _weights(self, entries: list[Entry], references: References) -> dict[str, float]:
@@ -111,8 +116,8 @@ class Plan:
 
         The mean over all rows is 1. Takes a pass over the raw rows, to count them.
         """
-        ignored = partial(self._raw, references, lambda _: None, lambda _: None)
-        sizes = {one["name"]: count(self._dataset(one, ignored(one))) for one in entries}
+        raws = [self._raw(one, references, lambda _: None) for one in entries]
+        sizes = {one["name"]: count(self._dataset(one, raw)) for one, raw in zip(entries, raws, strict=True)}
         total, shares = sum(sizes.values()), sum(one["share"] for one in entries if sizes[one["name"]])
         return {
             one["name"]: one["share"] / shares * total / sizes[one["name"]] if sizes[one["name"]] else 0.0

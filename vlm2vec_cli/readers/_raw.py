@@ -53,13 +53,15 @@ class Raw:
 
     root: the folder that raw data lie under.  split: instead of the entry's own.  instructions: False leaves
     them out of the texts.  num_frames: written on rows with a video.  reject: takes a bad row's error with
-    its place.  left_out: counts a row that a rule of the format leaves out, by reason.
+    its place.  left_out: counts a row that a rule of the format leaves out, by reason.  noted: counts an
+    oddity of the published data that is kept as it is.
     """
 
     root: Path
     references: References
     reject: Callable[[UserError], None]
     left_out: Callable[[str], None] = lambda _: None
+    noted: Callable[[str], None] = lambda _: None
     split: str | None = None
     instructions: bool = True
     num_frames: int | None = None

@@ -21,10 +21,12 @@ from vlm2vec_cli.catalogue import Entry
 from vlm2vec_cli.errors import UserError
 from vlm2vec_cli.readers import Found, Raw, Side
 from vlm2vec_cli.readers._columns import Batch, batches
+from vlm2vec_cli.readers._items import STRAY
 from vlm2vec_cli.readers._places import Packed, Places
 from vlm2vec_cli.readers._raw import Missing, NotThere, found_in
 from vlm2vec_cli.readers._rows import rows, split_files
 from vlm2vec_cli.readers._sides import Sides, present
+from vlm2vec_cli.readers._text import LEGACY
 from vlm2vec_cli.streams.blocks import Block, Piece, ahead
 
 COLUMNS = ("qry", "qry_image_path", "pos_text", "pos_image_path")
@@ -67,6 +69,11 @@ def _pieces(entry: Entry, raw: Raw, sides: Sides, batch: Batch, before: int) -> 
     whole = frame.filter(asked & answered)
     for _ in range(len(frame) - len(whole)):
         raw.left_out(f"{entry['name']}: {NOTHING}")
+    stray = whole.filter(
+        pl.col("qry_image_path").is_null() & pl.col("qry").str.contains(LEGACY, literal=True)
+    )
+    for _ in range(len(stray)):
+        raw.noted(STRAY)
     bad: dict[int, UserError] = {}
     query, positive = (sides.side(whole, text, *media, bad) for text, media in SIDES.items())
     negatives = sides.negatives(whole, *NEGATIVES, "pos_text", bad)

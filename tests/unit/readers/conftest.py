@@ -23,6 +23,7 @@ class Mini:
     root: Path
     rejected: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
+    noted: Counter[str] = field(default_factory=Counter)
     outside: list[Path] = field(default_factory=list)
 
     def parquet(self, name: str, rows: Sequence[Mapping[str, Any]], schema: pa.Schema | None = None) -> Path:
@@ -45,7 +46,7 @@ class Mini:
             self.left_out[why] += 1
 
         references = settings.pop("references", None) or References(self.root, self.outside.append)
-        return Raw(self.root, references, reject, count, **settings)
+        return Raw(self.root, references, reject, count, lambda why: self.noted.update([why]), **settings)
 
     def read(self, entry: catalogue.Entry, side: str, **settings: Any) -> list[dict[str, Any]]:
         reader = plugins.load("readers", catalogue.reader_of(entry))
