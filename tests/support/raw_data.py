@@ -8,6 +8,7 @@ import io
 import json
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -32,19 +33,21 @@ def expected() -> dict[str, Any]:
 
 
 @cache
-def encoded(width: int = 30, height: int = 28, mode: str = "RGB", form: str = "PNG") -> bytes:
-    """A small picture of several greys."""
-    image = Image.frombytes("L", (width, height), bytes((x * 7 + 31) % 251 for x in range(width * height)))
+def encoded(width: int = 30, height: int = 28, mode: str = "RGB", form: str = "PNG", seed: int = 0) -> bytes:
+    """A small picture of several greys, another one for each seed."""
+    step, start = 3 + seed % 60, seed % 251
+    greys = bytes((x * step + start) % 251 for x in range(width * height))
+    image = Image.frombytes("L", (width, height), greys)
     buffer = io.BytesIO()
     image.convert(mode).save(buffer, form)
     return buffer.getvalue()
 
 
 def put(root: Path, name: str, content: bytes | None = None) -> Path:
-    """A file, by default a picture."""
+    """A file, by default a picture, of its own for each name."""
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encoded() if content is None else content)
+    path.write_bytes(encoded(seed=zlib.crc32(name.encode())) if content is None else content)
     return path
 
 
