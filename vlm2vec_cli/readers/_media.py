@@ -6,7 +6,8 @@ from pathlib import Path
 
 from vlm2vec_cli.catalogue import Entry
 from vlm2vec_cli.errors import MissingError
-from vlm2vec_cli.readers._places import Packed, Places, beside, besides
+from vlm2vec_cli.readers._packed import Packed, beside, besides
+from vlm2vec_cli.readers._places import Places
 from vlm2vec_cli.readers._raw import Missing, Raw
 from vlm2vec_cli.schemas.base import Row
 

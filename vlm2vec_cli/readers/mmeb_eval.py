@@ -12,7 +12,8 @@ from vlm2vec_cli.catalogue import Entry
 from vlm2vec_cli.errors import DataError
 from vlm2vec_cli.readers import Found, Raw, Side
 from vlm2vec_cli.readers._items import Offer, candidates, queries, query
-from vlm2vec_cli.readers._places import Packed, Places
+from vlm2vec_cli.readers._packed import Packed
+from vlm2vec_cli.readers._places import Places
 from vlm2vec_cli.readers._raw import Missing, found_in
 from vlm2vec_cli.readers._rows import RawRow, annotations, rows
 from vlm2vec_cli.readers._text import visible

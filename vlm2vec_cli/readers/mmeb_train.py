@@ -22,7 +22,8 @@ from vlm2vec_cli.errors import UserError
 from vlm2vec_cli.readers import Found, Raw, Side
 from vlm2vec_cli.readers._columns import Batch, batches
 from vlm2vec_cli.readers._items import STRAY
-from vlm2vec_cli.readers._places import Packed, Places
+from vlm2vec_cli.readers._packed import Packed
+from vlm2vec_cli.readers._places import Places
 from vlm2vec_cli.readers._raw import Missing, NotThere, found_in
 from vlm2vec_cli.readers._rows import rows, split_files
 from vlm2vec_cli.readers._sides import Sides, present

@@ -25,7 +25,8 @@ from vlm2vec_cli.media import MediaPolicy, MediaReader
 from vlm2vec_cli.readers import Raw, Side
 from vlm2vec_cli.readers._items import candidates, pairs, query
 from vlm2vec_cli.readers._json import elements, first
-from vlm2vec_cli.readers._places import Places, besides
+from vlm2vec_cli.readers._packed import besides
+from vlm2vec_cli.readers._places import Places
 from vlm2vec_cli.readers._rows import RawRow
 from vlm2vec_cli.readers._text import IMAGE, joined
 from vlm2vec_cli.schemas.base import Kind, Row
