@@ -124,3 +124,12 @@ def test_chunks_of_frames_are_read_in_place(tmp_path: Path) -> None:
     for number, name in enumerate(("v_a-Scene-001", "v_b-Scene-002", "v_c-Scene-003")):
         raw_data.pack(frames / name, frames / f"chunk_{number % 2}{number}.tar", top=f"{name}/")
     assert pairs() == unpacked
+
+
+def test_a_link_that_leads_nowhere_is_no_picture(tmp_path: Path) -> None:
+    raw_data.mmeb_v2(tmp_path, "MSCOCO_t2i")
+    picture = tmp_path / "image-tasks/T/c.jpg"
+    picture.unlink()
+    picture.symlink_to(tmp_path / "gone.jpg")
+    with pytest.raises(UserError, match=r"image T/c\.jpg: not in"):
+        rows_of(tmp_path, "MSCOCO_t2i")

@@ -103,10 +103,13 @@ class Places:
 
 
 def _entries(folder: str | Path) -> dict[str, bool]:
-    """The names in a folder, and whether each is a folder. MissingError where it may not be read."""
+    """The names in a folder, and whether each is a folder; links that lead nowhere are left out.
+
+    Raises MissingError where it may not be read.
+    """
     try:
         with os.scandir(folder) as entries:
-            return {one.name: one.is_dir() for one in entries}
+            return {one.name: is_dir for one in entries if (is_dir := one.is_dir()) or one.is_file()}
     except OSError as error:
         raise MissingError(f"cannot be read: {error.strerror}", place=str(folder)) from error
 
