@@ -51,7 +51,7 @@ def test_lines_of_a_block_are_those_of_its_rows(rows: list[Row]) -> None:
     made = block(rows)
     assert list(made.rows()) == rows
     lines = [orjson.dumps({"schema": PAIR.tag, **row}, option=orjson.OPT_APPEND_NEWLINE) for row in rows]
-    assert made.lines(PAIR) == b"".join(lines)
+    assert bytes(made.lines(PAIR)) == b"".join(lines)
 
 
 def numbered(low: int, high: int) -> list[Row]:

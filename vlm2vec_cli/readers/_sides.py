@@ -76,7 +76,8 @@ class Sides:
         listed = names.to_list()
         known = self._known.get
         found = [name and known(name) for name in listed]
-        for at, name in enumerate(listed):
+        unknown = found.count(None) > names.null_count()
+        for at, name in enumerate(listed) if unknown else ():
             if name and not found[at]:
                 try:
                     found[at] = self._known[name] = known(name) or self._look_up(kind, name)

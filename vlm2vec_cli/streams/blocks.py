@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from queue import Queue
@@ -33,14 +32,15 @@ class Block:
 
         return map(orjson.loads, _encoded(self.frame))
 
-    def lines(self, kind: Kind) -> bytes:
+    def lines(self, kind: Kind) -> memoryview:
         """The rows as JSON lines with their tag, the same bytes that orjson makes of `rows`."""
         import polars as pl
 
         tagged = self.frame.select(pl.lit(kind.tag).alias("schema"), pl.all())
-        buffer = io.BytesIO()
-        _encoded(tagged).to_frame().write_csv(buffer, include_header=False, quote_style="never")
-        return buffer.getvalue()
+        ended = (_encoded(tagged) + "\n").to_arrow(compat_level=pl.CompatLevel.oldest())
+        _, offsets, content = ended.buffers()
+        ends = memoryview(offsets).cast("q")[ended.offset : ended.offset + len(ended) + 1]
+        return memoryview(content)[ends[0] : ends[-1]] if len(ended) else memoryview(b"")
 
 
 Piece: TypeAlias = "Row | Block"
@@ -121,23 +121,18 @@ def _encoded(frame: pl.DataFrame) -> pl.Series:
     import polars as pl
 
     lines = frame.select(pl.struct(pl.all()).struct.json_encode()).to_series()
-    for name in dict.fromkeys(_names(frame.schema)):
+    for name in dict.fromkeys(_absent(frame)):
         null = f'"{name}":null'  # never part of a text, where quotes are escaped
-        if lines.str.contains(null, literal=True).any():
-            lines = lines.str.replace_all(f"{null},", "", literal=True)
-            lines = lines.str.replace_all(f",{null}", "", literal=True)
+        lines = lines.str.replace_all(f"{null},", "", literal=True)
+        lines = lines.str.replace_all(f",{null}", "", literal=True)
     return lines
 
 
-def _names(schema: pl.Schema) -> Iterator[str]:
-    """The names of fields in structs."""
-    for kind in schema.values():
-        yield from _inner(kind)
+def _absent(frame: pl.DataFrame) -> Iterator[str]:
+    """The names of fields in structs that are null in some row."""
+    import polars as pl
 
-
-def _inner(kind: object) -> Iterator[str]:
-    for field in getattr(kind, "fields", ()):
-        yield field.name
-        yield from _inner(field.dtype)
-    if (inner := getattr(kind, "inner", None)) is not None:
-        yield from _inner(inner)
+    for column in frame:
+        inside = column.explode().drop_nulls() if isinstance(column.dtype, pl.List) else column
+        if isinstance(inside.dtype, pl.Struct):
+            yield from (one.name for one in inside.struct.unnest() if one.null_count())
