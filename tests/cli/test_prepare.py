@@ -164,9 +164,11 @@ def test_the_same_rows_come_out_of_parquet(vlm2vec: Runner, evaluation: Path) ->
 def test_the_catalogue_says_what_is_there(vlm2vec: Runner, evaluation: Path) -> None:
     done = vlm2vec("prepare", "mmeb-v2", "--list", "--root", "MMEB-V2", "--task", "VOC2007", "--task", "MSVD")
     assert done.stdout.decode().splitlines() == [
-        "NAME     MODALITY  GROUP  TYPE                     SIZE  FOUND",
+        "NAME     MODALITY  GROUP  TYPE                     SIZE  FOUND                MISSING",
         "VOC2007  image     I-CLS  image classification     1000  annotations + media",
-        "MSVD     video     V-RET  text-to-video retrieval  670   -",
+        "MSVD     video     V-RET  text-to-video retrieval  670   -                    "
+        "MSVD/test-*.parquet of VLM2Vec/MSVD on the hub; "
+        "video-tasks/frames/video_ret.tar.gz of TIGER-Lab/MMEB-V2 on the hub",
     ]
     listed = vlm2vec("prepare", "mmeb-v2", "--list", "--format", "jsonl").rows
     assert len(listed) == 78
@@ -190,7 +192,7 @@ def test_other_folders_are_subsets_too(vlm2vec: Runner, train: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [
-        (("mmeb-v3",), 2, b"unknown source 'mmeb-v3'\nhint: did you mean 'mmeb-v2'?"),
+        (("mmeb-v3",), 2, b"unknown source 'mmeb-v3'\nhint: did you mean 'mmeb-v2'"),
         (("mmeb-v2",), 2, b"mmeb-v2 needs --root DIR"),
         ((*V2, "--task", "VOC2077"), 2, b"no dataset 'VOC2077' in mmeb-v2\nhint: did you mean 'VOC2007'"),
         ((*V2, "--map", "a=b"), 2, b"--map has no use with mmeb-v2\nhint: it is for table"),

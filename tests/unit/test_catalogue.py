@@ -24,7 +24,8 @@ def test_the_benchmark_has_its_78_tasks_in_12_groups() -> None:
         "VisRAG": 6,
         "VD-OOD": 4,
     }
-    assert len(catalogue.train_sources()) == 20
+    assert len(catalogue.train_sources("mmeb-train")) == 20
+    assert len(catalogue.train_sources()) == 25
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: f"{entry['name']}-{entry['parser']}")
@@ -33,7 +34,7 @@ def test_every_entry_has_a_reader_and_the_keys_it_needs(entry: catalogue.Entry) 
     for name in ("name", "modality", "group", "task_type", "parser"):
         assert isinstance(entry[name], str)
     assert set(entry["hf"]) == {"repo", "config", "split"}
-    if "query_template" in entry and "local" in entry:
+    if "candidate_template" in entry:
         assert entry["eval_type"] in ("local", "global")
         assert entry["main_metric"] in ("hit@1", "ndcg_linear@5")
         assert isinstance(entry["num_queries"], int)

@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pyarrow as pa
@@ -12,8 +11,9 @@ import pytest
 
 from vlm2vec_cli import catalogue
 from vlm2vec_cli.errors import UsageError, UserError
-from vlm2vec_cli.preparing import plan as planning
-from vlm2vec_cli.preparing.plan import plan, sample
+from vlm2vec_cli.preparing import sources
+from vlm2vec_cli.preparing.choose import sample
+from vlm2vec_cli.preparing.plan import plan
 from vlm2vec_cli.preparing.request import Request
 from vlm2vec_cli.readers import References
 
@@ -23,19 +23,19 @@ def never(error: UserError) -> None:
 
 
 def numbered(count: int) -> list[dict[str, Any]]:
-    return [{"id": str(number)} for number in range(count)]
+    return [{"id": str(number), "text": f"text {number}"} for number in range(count)]
 
 
 def test_every_row_is_equally_likely_in_a_sample() -> None:
     counts: Counter[str] = Counter()
     for seed in range(3000):
-        counts.update(row["id"] for row in sample(numbered(6), 2, Random(seed)))
+        counts.update(row["id"] for row in sample(numbered(6), 2, str(seed)))
     assert all(abs(count - 1000) < 5 * 26 for count in counts.values())
     assert len(counts) == 6
 
 
 def test_a_sample_of_more_than_there_is_is_all() -> None:
-    assert sample(numbered(3), 5, Random(0)) == numbered(3)
+    assert sample(numbered(3), 5, "0") == numbered(3)
 
 
 def test_references_follow_links_and_tell_once_what_lies_outside(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("mmeb-v2/image-tasks/k/a.png", "mmeb-train/images/things/Train/a.png"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_bytes(b"x")
-    monkeypatch.setattr(planning, "quickstart_root", lambda: tmp_path)
+    monkeypatch.setattr(sources, "quickstart_root", lambda: tmp_path)
     return tmp_path
 
 

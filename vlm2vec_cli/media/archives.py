@@ -5,17 +5,19 @@ seek away. Handles close themselves when they are no longer used.
 """
 
 import os
-import posixpath
 import shlex
 import tarfile
 import threading
 import weakref
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection
+from functools import cached_property
 from typing import IO, Protocol
 
 from vlm2vec_cli.errors import DataError, nearest
+from vlm2vec_cli.media import tar_index
+from vlm2vec_cli.media.tar_index import normal
 
 _UNPACK = {"gz": "gunzip -c", "bz2": "bunzip2 -c", "xz": "unxz -c", "zst": "zstd -dc"}
 _MAGIC = ((b"\x1f\x8b", "gz"), (b"BZh", "bz2"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zst"))
@@ -36,6 +38,14 @@ class Archive(Protocol):
         """Bare names of the files directly in `folder` ("" is the top); none if there is no such folder."""
         ...
 
+    def folders_in(self, folder: str) -> list[str]:
+        """Bare names of the folders directly in `folder`."""
+        ...
+
+    def __len__(self) -> int:
+        """The number of members."""
+        ...
+
     def read(self, name: str, max_bytes: int) -> bytes:
         """Raises DataError for a member that is damaged, encrypted or longer than `max_bytes`."""
         ...
@@ -50,10 +60,10 @@ def member_name(name: str) -> str:
 
     Raises DataError for names that point out of the archive.
     """
-    normal = _normal(name)
-    if normal == ".." or normal.startswith("../"):
+    plain = normal(name)
+    if plain == ".." or plain.startswith("../"):
         raise DataError(f"the member name {name!r} leaves the archive")
-    return normal
+    return plain
 
 
 def compressed_tar(path: str, packing: str | None = None) -> DataError:
@@ -93,17 +103,35 @@ def _opened_for(owner: object, path: str) -> IO[bytes]:
 class _Index:
     """Folder listing over member names, built when first asked for."""
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Collection[str]) -> None:
         self._names = names
-        self._folders: dict[str, list[str]] | None = None
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @cached_property
+    def _files(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name in self._names:
+            parent, _, bare = name.rpartition("/")
+            found.setdefault(parent, []).append(bare)
+        return found
+
+    @cached_property
+    def _folders(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        known = {""}
+        for folder in self._files:
+            while folder not in known:
+                known.add(folder)
+                folder, _, bare = folder.rpartition("/")
+                found.setdefault(folder, []).append(bare)
+        return found
 
     def names_in(self, folder: str) -> list[str]:
-        if self._folders is None:
-            folders: dict[str, list[str]] = {}
-            for name in self._names:
-                parent, _, bare = name.rpartition("/")
-                folders.setdefault(parent, []).append(bare)
-            self._folders = folders
+        return self._files.get(folder, [])
+
+    def folders_in(self, folder: str) -> list[str]:
         return self._folders.get(folder, [])
 
     def similar(self, name: str) -> str:
@@ -116,7 +144,7 @@ class ZipArchive(_Index):
 
     def __init__(self, path: str) -> None:
         self._file = zipfile.ZipFile(_opened_for(self, path))
-        self._members = {_normal(one.filename): one for one in self._file.infolist() if not one.is_dir()}
+        self._members = {normal(one.filename): one for one in self._file.infolist() if not one.is_dir()}
         super().__init__(self._members)
 
     def has(self, name: str) -> bool:
@@ -147,37 +175,12 @@ class ZipArchive(_Index):
         return content
 
 
-class _Headers(tarfile.TarFile):
-    """A tar file read header by header."""
-
-    members: list[tarfile.TarInfo]
-
-
 class TarArchive(_Index):
     """An uncompressed tar file. Hard and symbolic links to other members are followed."""
 
     def __init__(self, path: str) -> None:
         self._lock = threading.Lock()
-        self._members: dict[str, tuple[int, int]] = {}
-        links: dict[str, str] = {}
-        with _Headers(path) as tar:
-            while (one := tar.next()) is not None:
-                tar.members = []  # the headers of hundreds of thousands of members are not kept
-                name = _normal(one.name)
-                if one.islnk():
-                    links[name] = _normal(one.linkname)
-                elif one.issym():
-                    links[name] = _normal(posixpath.join(posixpath.dirname(one.name), one.linkname))
-                elif one.isreg() and not one.issparse():
-                    self._members[name] = (one.offset_data, one.size)
-            _check_end(path, tar.offset)
-        for name, target in links.items():
-            seen = {name}
-            while target in links and target not in seen:
-                seen.add(target)
-                target = links[target]
-            if target in self._members:
-                self._members.setdefault(name, self._members[target])
+        self._members = tar_index.members(path)
         self._file = _opened_for(self, path)
         super().__init__(self._members)
 
@@ -196,16 +199,3 @@ class TarArchive(_Index):
         if len(content) != size:
             raise DataError("the tar archive ends inside this member")
         return content
-
-
-def _normal(name: str) -> str:
-    normal = posixpath.normpath(name.lstrip("/"))
-    return "" if normal == "." else normal
-
-
-def _check_end(path: str, offset: int) -> None:
-    """`tarfile` takes a damaged header for the end. A real end is a block of zeros or the end of the file."""
-    with open(path, "rb") as file:
-        file.seek(offset)
-        if any(file.read(tarfile.BLOCKSIZE)):
-            raise tarfile.ReadError(f"no member header at byte {offset:,}")

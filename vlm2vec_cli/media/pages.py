@@ -78,6 +78,14 @@ class Document:
             except Exception as error:  # as above
                 raise DataError(f"page {page} cannot be rendered: {error}") from error
 
+    def text(self, page: int) -> str:
+        """The text of page `page` (from 1) as it can be selected, blanks at its ends removed."""
+        with _MUPDF:
+            try:
+                return str(self._document.load_page(page - 1).get_text()).strip()
+            except Exception as error:  # as above
+                raise DataError(f"the text of page {page} cannot be read: {error}") from error
+
 
 def page_zoom(width: float, height: float, policy: MediaPolicy) -> float:
     """Pixels per point for a page of `width` x `height` points.

@@ -6,6 +6,7 @@ clip to white: here its upper eight bits are kept.
 
 import io
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +79,15 @@ def decode(content: bytes, max_pixels: int) -> Image.Image:
     check_head(content[:64])
     with _open(content, max_pixels) as image:
         return to_rgb(image)
+
+
+def size(content: str | bytes) -> tuple[int, int]:
+    """Width and height of a picture, the path of a file or bytes, from its header; nothing is decoded.
+
+    Raises DataError where it is no picture.
+    """
+    with _open(content, sys.maxsize) as image:
+        return image.size
 
 
 def decode_frames(content: str | bytes, num_frames: int | None, policy: MediaPolicy) -> list[Image.Image]:

@@ -44,6 +44,11 @@ class MediaReader:
         with _named("image", ref):
             return self._picture(*self._open_one(ref, root))
 
+    def size(self, ref: str, root: Path) -> tuple[int, int]:
+        """Width and height of a picture in pixels, from its header alone."""
+        with _named("image", ref):
+            return pictures.size(self._open_one(ref, root)[1].in_place(self.policy.max_bytes))
+
     def frames(self, video: str | Sequence[str], root: Path, *, num_frames: int | None) -> list[Image.Image]:
         """The frames of a video, in mode RGB, at most `num_frames` of them (`None`: all that it stands for).
 

@@ -3,6 +3,7 @@
 import orjson
 
 from vlm2vec_cli.errors import UsageError
+from vlm2vec_cli.readers import Missing
 from vlm2vec_cli.schemas.base import Row
 
 FORMS = ("text", "jsonl")
@@ -24,10 +25,11 @@ def table(listed: list[Row]) -> str:
         [_cell(row[name]) for name in ("name", "modality", "group", "task_type", "size")] for row in listed
     ]
     if listed and "annotations" in listed[0]:
-        heads.append("FOUND")
+        heads += ["FOUND", "MISSING"]
         for line, row in zip(lines, listed, strict=True):
             there = [name for name in ("annotations", "media") if row[name]]
             line.append(" + ".join(there) or "-")
+            line.append("; ".join(Missing(**one).shown() for one in row["missing"]))
     widths = [max(len(one) for one in column) for column in zip(heads, *lines, strict=True)]
     shown = (
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))

@@ -2,20 +2,33 @@
 
 from dataclasses import dataclass
 
+from vlm2vec_cli.catalogue import MIXES
 from vlm2vec_cli.errors import UsageError, nearest
 
-SOURCES = ("mmeb-v2", "mmeb-train", "quickstart", "beir", "files", "table")
-CATALOGUED = SOURCES[:3]
+TASKS = ("mmeb-v2", "mmeb-eval", "quickstart")
+TRAINING = ("mmeb-train", "llava-hound", "colpali-train", "visrag-train", "hard-negatives", "mix")
+CATALOGUED = (*TASKS, *TRAINING)
+GIVEN = ("sgg", "beir", "files", "table")
+SOURCES = (*CATALOGUED, *GIVEN)
 USED_BY = {
-    "FILE": ("files", "table"),
+    "FILE": ("sgg", "files", "table"),
     "--task": CATALOGUED,
+    "--modality": CATALOGUED,
+    "--task-type": CATALOGUED,
+    "--in-domain": TASKS,
+    "--ood": TASKS,
     "--list": CATALOGUED,
-    "--root": ("mmeb-v2", "mmeb-train", "beir", "files", "table"),
-    "--split": ("mmeb-v2", "mmeb-train", "quickstart", "beir"),
-    "--dataset": ("beir", "files", "table"),
+    "--root": tuple(one for one in SOURCES if one != "quickstart"),
+    "--split": ("mmeb-v2", "mmeb-train", "hard-negatives", "quickstart", "beir"),
+    "--dataset": GIVEN,
     "--role": ("files", "table"),
     "--instruction": ("files", "table"),
     "--map": ("table",),
+    "--with-text": ("files",),
+    "--preset": ("mix",),
+    "--prompt": ("sgg",),
+    "--predicates": ("sgg",),
+    "--no-relation": ("sgg",),
     "--no-instruction": ("mmeb-v2", "quickstart"),
 }
 """Which sources an option has a meaning for; for the others it is refused."""
@@ -23,12 +36,18 @@ USED_BY = {
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asks for. `names` are tasks or subsets, patterns allowed; `maps` the `--map` options."""
+    """What the user asks for. `names` are tasks or subsets, patterns allowed; `maps` the `--map` options.
+
+    `domain` is in, out or neither; `predicates` a file with the labels of a scene-graph set.
+    """
 
     source: str
     paths: tuple[str, ...] = ()
     root: str | None = None
     names: tuple[str, ...] = ()
+    modality: str | None = None
+    task_type: str | None = None
+    domain: str | None = None
     split: str | None = None
     side: str = "both"
     instructions: bool = True
@@ -40,7 +59,13 @@ class Request:
     role: str | None = None
     instruction: str | None = None
     maps: tuple[str, ...] = ()
+    with_text: bool = False
+    preset: str | None = None
+    prompt: str | None = None
+    predicates: str | None = None
+    no_relation: bool = False
     list: bool = False
+    check: bool = False
 
 
 def check(request: Request) -> None:
@@ -49,9 +74,40 @@ def check(request: Request) -> None:
         known = f"known: {', '.join(SOURCES)}"
         near = nearest(request.source, SOURCES)
         raise UsageError(f"unknown source {request.source!r}", hint=f"{near} {known}" if near else known)
+    _check_uses(request)
+    for option, value, allowed in (
+        ("--side", request.side, ("query", "candidate", "both")),
+        ("--role", request.role, ("query", "candidate")),
+        ("--prompt", request.prompt, ("training", "evaluation")),
+        ("--preset", request.preset, tuple(MIXES)),
+    ):
+        if value is not None and value not in allowed:
+            raise UsageError(f"{option}: expected {_or(allowed)}, got {value!r}")
+    if request.list and request.check:
+        raise UsageError("--list and --check exclude each other")
+    if request.source == "quickstart" and request.split not in (None, "test", "train"):
+        raise UsageError(f"--split: quickstart has test and train, got {request.split!r}")
+    rooted = request.source == "beir" or (request.source in CATALOGUED and request.source != "quickstart")
+    if rooted and request.root is None and not request.list:
+        raise UsageError(f"{request.source} needs --root DIR, the folder of its raw data")
+    if request.source in ("sgg", "files", "table") and not request.paths:
+        raise UsageError(
+            f"{request.source} needs files", hint=f"vlm2vec prepare {request.source} PATH...; - is stdin"
+        )
+
+
+def _or(words: tuple[str, ...]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _check_uses(request: Request) -> None:
     given = {
         "FILE": request.paths,
         "--task": request.names,
+        "--modality": request.modality,
+        "--task-type": request.task_type,
+        "--in-domain": request.domain == "in",
+        "--ood": request.domain == "out",
         "--list": request.list,
         "--root": request.root,
         "--split": request.split,
@@ -59,6 +115,11 @@ def check(request: Request) -> None:
         "--role": request.role,
         "--instruction": request.instruction,
         "--map": request.maps,
+        "--with-text": request.with_text,
+        "--preset": request.preset,
+        "--prompt": request.prompt,
+        "--predicates": request.predicates,
+        "--no-relation": request.no_relation,
         "--no-instruction": not request.instructions,
     }
     for option, sources in USED_BY.items():
@@ -66,15 +127,3 @@ def check(request: Request) -> None:
             raise UsageError(
                 f"{option} has no use with {request.source}", hint=f"it is for {', '.join(sources)}"
             )
-    if request.side not in ("query", "candidate", "both"):
-        raise UsageError(f"--side: expected query, candidate or both, got {request.side!r}")
-    if request.role not in (None, "query", "candidate"):
-        raise UsageError(f"--role: expected query or candidate, got {request.role!r}")
-    if request.source == "quickstart" and request.split not in (None, "test", "train"):
-        raise UsageError(f"--split: quickstart has test and train, got {request.split!r}")
-    if request.root is None and request.source in ("mmeb-v2", "mmeb-train", "beir") and not request.list:
-        raise UsageError(f"{request.source} needs --root DIR, the folder of its raw data")
-    if request.source in ("files", "table") and not request.paths:
-        raise UsageError(
-            f"{request.source} needs files", hint=f"vlm2vec prepare {request.source} PATH...; - is stdin"
-        )

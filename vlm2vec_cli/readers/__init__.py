@@ -10,22 +10,22 @@ from collections.abc import Iterator
 from typing import Literal, Protocol, TypeAlias
 
 from vlm2vec_cli.catalogue import Entry
-from vlm2vec_cli.readers._raw import Found, Raw, References
-from vlm2vec_cli.schemas.base import Row
+from vlm2vec_cli.readers._raw import Found, Missing, Raw, References
+from vlm2vec_cli.streams.blocks import Piece
 
 Side: TypeAlias = Literal["pair", "query", "candidate", "item"]
 
-__all__ = ["Found", "Raw", "Reader", "References", "Side"]
+__all__ = ["Found", "Missing", "Raw", "Reader", "References", "Side"]
 
 
 class Reader(Protocol):
     """A module of this folder; those of datasets with a catalogue entry also offer `found`."""
 
-    def read(self, entry: Entry, raw: Raw, side: Side) -> Iterator[Row]:
+    def read(self, entry: Entry, raw: Raw, side: Side) -> Iterator[Piece]:
         """The rows of `entry` on `side`, in stored order; a candidate comes once, where its id is first met.
 
-        Lazily, a bounded number of rows at a time. Bad rows go to `raw.reject`. Raises MissingError, without
-        a place, where the annotations are not found.
+        Lazily, a bounded number of rows at a time; pairs may come in blocks. Bad rows go to `raw.reject`.
+        Raises MissingError, without a place, where the annotations are not found.
         """
         ...
 

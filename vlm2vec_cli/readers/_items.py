@@ -8,10 +8,16 @@ from vlm2vec_cli.errors import UserError
 from vlm2vec_cli.readers._media import with_frames
 from vlm2vec_cli.readers._raw import Raw
 from vlm2vec_cli.readers._rows import RawRow
+from vlm2vec_cli.readers._text import IMAGE
 from vlm2vec_cli.schemas.base import Row
 
 BLANK_ID = "<blank>"
 """The id of a candidate whose key is the empty string: blank answers exist and are encoded as they are."""
+
+BLANK = "a blank candidate in the query's pool, embedded as an empty text"
+TWICE = "a candidate twice in the query's pool, ranked twice"
+STRAY = "a picture token without a picture, embedded like a word"
+"""Oddities of published tasks that belong to them."""
 
 TASK_FACTS = ("modality", "task_type", "group", "main_metric")
 
@@ -41,6 +47,12 @@ def query(
     row["relevant"] = {identify(key): float(gain) for key, gain in gains.items()}
     if pool is not None and entry.get("eval_type") == "local":
         row["pool"] = [identify(key) for key in pool]
+        if "" in pool:
+            raw.noted(BLANK)
+        if len(set(pool)) < len(pool):
+            raw.noted(TWICE)
+    if IMAGE in content.get("text", "") and "image" not in content:
+        raw.noted(STRAY)
     row.update({name: entry[name] for name in TASK_FACTS if entry.get(name)})
     return with_frames(row, entry, raw)
 
@@ -54,6 +66,23 @@ def queries(raw: Raw, source: Iterable[RawRow], make: Callable[[RawRow], Row]) -
             raw.reject(error.at(row.place))
             continue
         yield made
+
+
+def pairs(
+    entry: Entry, raw: Raw, source: Iterable[RawRow], make: Callable[[RawRow], Row | None]
+) -> Iterator[Row]:
+    """The pair that `make` makes of each raw row, completed; None is a row that a rule has left out.
+
+    `make` gives query, positive and, where there are any, negatives.
+    """
+    for row in source:
+        try:
+            made = make(row)
+        except UserError as error:
+            raw.reject(error.at(row.place))
+            continue
+        if made is not None:
+            yield {"id": str(row.number), "dataset": entry["name"], "negatives": [], **made}
 
 
 def candidates(

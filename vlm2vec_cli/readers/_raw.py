@@ -24,6 +24,11 @@ class References:
         self.prefix = cache(self._prefix)
         self._told = False
 
+    @property
+    def root(self) -> Path:
+        """The media root."""
+        return self._root
+
     def of(self, folder: Path, name: str) -> str:
         """The reference of `name`, a relative path, in `folder`."""
         return self.prefix(folder) + name
@@ -48,29 +53,59 @@ class Raw:
 
     root: the folder that raw data lie under.  split: instead of the entry's own.  instructions: False leaves
     them out of the texts.  num_frames: written on rows with a video.  reject: takes a bad row's error with
-    its place.  left_out: counts a row that a rule of the format leaves out, by reason.
+    its place.  left_out: counts a row that a rule of the format leaves out, by reason.  noted: counts an
+    oddity of the published data that is kept as it is.
     """
 
     root: Path
     references: References
     reject: Callable[[UserError], None]
     left_out: Callable[[str], None] = lambda _: None
+    noted: Callable[[str], None] = lambda _: None
     split: str | None = None
     instructions: bool = True
     num_frames: int | None = None
 
 
 @dataclass(frozen=True)
+class Missing:
+    """A file that is not under the root, and the hub repository that has it; `command` makes it of another.
+
+    The command is there where the file is, but packed in a way that cannot be read in place.
+    """
+
+    file: str
+    repository: str | None = None
+    command: str | None = None
+
+    def shown(self) -> str:
+        """For people: what to do about it."""
+        if self.command:
+            return f"{self.file} is packed: {self.command}"
+        return f"{self.file} of {self.repository} on the hub" if self.repository else self.file
+
+
+@dataclass(frozen=True)
 class Found:
-    """What of a dataset is there: the files that say what its rows are, and a place with its media."""
+    """What of a dataset is there: the files that say what its rows are, a place with its media, the rest."""
 
     annotations: bool
     media: bool
+    missing: tuple[Missing, ...] = ()
 
 
-def is_there(find: Callable[[], Sequence[Path]]) -> bool:
-    """Whether `find` finds files; it raises MissingError where it does not."""
-    try:
-        return bool(find())
-    except MissingError:
-        return False
+class NotThere(MissingError):
+    """No annotations; `missing` are the files that would be."""
+
+    missing: tuple[Missing, ...] = ()
+
+
+def found_in(*parts: Callable[[], Sequence[Path]], media: Sequence[Missing] = ()) -> Found:
+    """What is there: each of `parts` finds annotations or raises NotThere; `media` are those missing."""
+    missing: list[Missing] = []
+    for find in parts:
+        try:
+            find()
+        except NotThere as error:
+            missing += error.missing
+    return Found(not missing, not media, (*missing, *media))

@@ -10,11 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vlm2vec_cli.catalogue import Entry
-from vlm2vec_cli.errors import DataError, MissingError, nearest
-from vlm2vec_cli.readers._raw import Raw
+from vlm2vec_cli.errors import DataError, nearest
+from vlm2vec_cli.readers._raw import Missing, NotThere, Raw
 from vlm2vec_cli.streams import opening
 
 BATCH_ROWS = 128
+UNITS = {".parquet": "row", ".json": "entry"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class RawRow:
     @property
     def place(self) -> str:
         """Such as "Data/test.parquet row 3"."""
-        return f"{self.path} {'row' if self.path.suffix == '.parquet' else 'line'} {self.index + 1}"
+        return place_of(self.path, self.index)
 
     def text(self, column: str) -> str:
         """A string, "" for null; DataError for anything else."""
@@ -59,12 +60,17 @@ class RawRow:
         return [one or "" for one in value]
 
 
+def place_of(path: Path, index: int) -> str:
+    """How messages name a row of a file, counted from 0 here and from 1 there."""
+    return f"{path} {UNITS.get(path.suffix, 'line')} {index + 1}"
+
+
 def annotations(entry: Entry, raw: Raw, part: str | None = None) -> list[Path]:
     """The annotation files of an entry, or of one `part` (such as queries, corpus, or one of its configs).
 
     Accepted places under the root: `annotations/NAME`, the repository's name with or without its owner, a hub
     cache, `NAME` itself, the entry's own `local.mirror` and `local.annotation_jsonl`.
-    Raises MissingError naming them and the hub repository.
+    Raises NotThere, a MissingError, naming them and the hub repository.
     """
     hf, local = entry.get("hf") or {}, entry.get("local") or {}
     split = raw.split or hf.get("split") or "test"
@@ -79,7 +85,19 @@ def annotations(entry: Entry, raw: Raw, part: str | None = None) -> list[Path]:
         looked.append(local["annotation_jsonl"])
     named = f"{entry['name']}, {part}" if part else entry["name"]
     fact = f"{named}: no annotations of the split {split!r} in {raw.root}; looked in {', '.join(looked)}"
-    raise MissingError(fact, hint=_published(hf, part))
+    error = NotThere(fact, hint=_published(hf, part))
+    error.missing = (Missing(_expected(looked, hf, split, part, local), hf.get("repo")),)
+    raise error
+
+
+def _expected(
+    looked: Sequence[str], hf: Mapping[str, Any], split: str, part: str | None, local: Mapping[str, Any]
+) -> str:
+    """A name that the missing annotations would be found under."""
+    if not hf.get("repo") or ("annotation_jsonl" in local and not hf.get("config") and part is None):
+        return str(local.get("annotation_jsonl", looked[0]))
+    folder = "/".join((hf["repo"].rsplit("/", 1)[-1], *(one for one in [part or hf.get("config")] if one)))
+    return f"{folder}/{split}-*.parquet"
 
 
 def _published(hf: Mapping[str, Any], part: str | None) -> str | None:
@@ -97,7 +115,7 @@ def _folders(entry: Entry, root: Path, part: str | None) -> Iterable[Path]:
     bases = [root / "annotations" / name, root / "annotations" / short]
     if "mirror" in local:
         bases.append(root / local["mirror"])
-    bases += [root / short, root / repo]
+    bases += [root / short, root / repo, *([root] if entry.get("homes") else [])]
     bases += sorted(root.glob(f"datasets--{repo.replace('/', '--')}/snapshots/*"))
     bases.append(root / name)
     inner = part or config
@@ -139,6 +157,14 @@ def rows(
 def _parquet(
     path: Path, required: Sequence[str], optional: Sequence[str]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
+    for start, batch in parquet_batches(path, required, optional, BATCH_ROWS):
+        yield from enumerate(batch.to_pylist(), start)
+
+
+def parquet_batches(
+    path: Path, required: Sequence[str], optional: Sequence[str], size: int
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The first row, from 0, and the columns of each `size` rows. DataError as said at `rows`."""
     try:
         with pq.ParquetFile(path) as file:
             known = file.schema_arrow.names
@@ -147,11 +173,10 @@ def _parquet(
                     hint = nearest(column, known) or f"columns: {', '.join(known)}"
                     raise DataError(f"no column {column!r}", place=str(path), hint=hint)
             columns = [*required, *(one for one in optional if one in known or one.split(".")[0] in known)]
-            index = 0
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
-                for values in batch.to_pylist():
-                    yield index, values
-                    index += 1
+            start = 0
+            for batch in file.iter_batches(batch_size=size, columns=columns):
+                yield start, batch
+                start += batch.num_rows
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"not a readable Parquet file: {str(error).splitlines()[0]}", place=str(path)

@@ -19,8 +19,8 @@ from vlm2vec_cli.errors import DataError, MissingError, UserError
 from vlm2vec_cli.readers import Found, Raw, Side
 from vlm2vec_cli.readers._cells import Held, held, path_in, shallow
 from vlm2vec_cli.readers._items import Offer, candidates, queries, query
-from vlm2vec_cli.readers._media import Places
-from vlm2vec_cli.readers._raw import is_there
+from vlm2vec_cli.readers._places import Places
+from vlm2vec_cli.readers._raw import found_in
 from vlm2vec_cli.readers._rows import RawRow, annotations, rows, split_files
 from vlm2vec_cli.readers._text import IMAGE, joined
 from vlm2vec_cli.schemas.base import Row
@@ -46,9 +46,11 @@ def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Row]:
 
 def found(entry: Entry, raw: Raw) -> Found:
     """What of the dataset is there."""
-    parts = ("queries", "corpus", "qrels")
-    there = all(is_there(partial(_part, entry, raw, one)) for one in parts)
-    return Found(there, is_there(partial(_part, entry, raw, "corpus")))
+    queries, corpus, qrels = (
+        found_in(partial(annotations, entry, raw, one)) for one in ("queries", "corpus", "qrels")
+    )
+    missing = (*queries.missing, *corpus.missing, *qrels.missing)
+    return Found(not missing, corpus.annotations, missing)
 
 
 def _part(entry: Entry, raw: Raw, part: str) -> list[Path]:

@@ -8,6 +8,7 @@ Source: this project.
 
 import glob
 import os
+import posixpath
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -33,16 +34,20 @@ def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Row]:
     """The rows of everything that `paths` name, in the order given, folders in natural order."""
     seen: set[str] = set()
     for typed in entry["paths"]:
-        try:
-            for path in _expanded(raw.root, typed):
-                for row in _rows(entry, raw, path):
-                    if row["id"] in seen:
-                        raw.left_out("file that was named before")
-                    else:
-                        seen.add(row["id"])
-                        yield row
-        except UserError as error:
-            raw.reject(error.at(typed))
+        for path in _paths(raw, typed):
+            for row in _rows(entry, raw, path):
+                if row["id"] in seen:
+                    raw.left_out("file that was named before")
+                else:
+                    seen.add(row["id"])
+                    yield row
+
+
+def _paths(raw: Raw, typed: str) -> Iterator[Path]:
+    try:
+        yield from _expanded(raw.root, typed)
+    except UserError as error:
+        raw.reject(error.at(typed))
 
 
 def _expanded(root: Path, typed: str) -> Iterator[Path]:
@@ -61,9 +66,13 @@ def _expanded(root: Path, typed: str) -> Iterator[Path]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for here, folders, names in os.walk(folder):
+    for here, folders, names in os.walk(folder, onerror=_unreadable):
         folders.sort(key=natural_key)
         yield from (Path(here, name) for name in sorted(names, key=natural_key) if not name.startswith("."))
+
+
+def _unreadable(error: OSError) -> None:
+    raise MissingError(f"cannot be read: {error.strerror}", place=str(error.filename)) from error
 
 
 def _rows(entry: Entry, raw: Raw, path: Path) -> Iterator[Row]:
@@ -75,12 +84,12 @@ def _rows(entry: Entry, raw: Raw, path: Path) -> Iterator[Row]:
     name = Path(path).as_posix() if typed.startswith("..") else Path(typed).as_posix()
     reference = raw.references.of(path.parent, path.name)
     try:
-        if kind in ("zip", "tar"):
-            members = _members(path, kind)
-        elif kind == "pdf":
-            members = [("image", f"#page={page}") for page in range(1, _num_pages(path) + 1)]
-        else:
-            members = [(kind, "")]
+        if kind == "pdf":
+            for inside, text in _pages(path, with_text=entry.get("with_text", False)):
+                content = {"image": reference + inside, **({"text": text} if text else {})}
+                yield _row(entry, raw, name + inside, content)
+            return
+        members = _members(path, kind) if kind in ("zip", "tar") else [(kind, "")]
     except UserError as error:
         raw.reject(error.at(str(path)))
         return
@@ -103,17 +112,40 @@ def _members(path: Path, container: str) -> list[tuple[str, str]]:
                 names = [one.filename for one in packed.infolist() if not one.is_dir()]
         else:
             with tarfile.open(path, "r:") as tar:
-                names = [one.name for one in tar if one.isfile()]
+                listed = list(tar)
+            for one in listed:
+                if _leads_out(one):
+                    fact = f"the tar member {one.name!r} is a link that leaves the archive: {one.linkname}"
+                    raise DataError(fact, hint="pack what it leads to instead of the link: tar --dereference")
+            names = [one.name for one in listed if one.isfile()]
     except (zipfile.BadZipFile, tarfile.TarError) as error:
         raise DataError(f"no readable {container} archive: {error}") from error
+    for name in names:
+        if name.startswith("/") or ".." in name.split("/"):
+            raise DataError(
+                f"the {container} member {name!r} leaves the archive",
+                hint="pack it anew, with relative names",
+            )
     kinds = ((KINDS.get(os.path.splitext(name)[1].lower()), name) for name in sorted(names, key=natural_key))
     return [(kind, f"!{name.removeprefix('./')}") for kind, name in kinds if kind in ("image", "video")]
 
 
-def _num_pages(path: Path) -> int:
+def _leads_out(one: tarfile.TarInfo) -> bool:
+    """Whether a member is a link that leaves the archive; other links repeat members of it."""
+    if not (one.islnk() or one.issym()):
+        return False
+    start = posixpath.dirname(one.name) if one.issym() else ""
+    target = posixpath.normpath(posixpath.join(start, one.linkname))
+    return target.startswith(("/", "../")) or target == ".."
+
+
+def _pages(path: Path, *, with_text: bool) -> Iterator[tuple[str, str]]:
+    """The reference part of each page, and its text where it is wanted."""
     from vlm2vec_cli.media.pages import Document  # only PDFs need MuPDF
 
     try:
-        return Document(str(path)).num_pages
+        document = Document(str(path))
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}") from error
+    for page in range(1, document.num_pages + 1):
+        yield f"#page={page}", document.text(page) if with_text else ""

@@ -15,8 +15,9 @@ from vlm2vec_cli.catalogue import Entry
 from vlm2vec_cli.errors import DataError
 from vlm2vec_cli.readers import Found, Raw, Side
 from vlm2vec_cli.readers._items import Offer, candidates, queries, query, text_offers
-from vlm2vec_cli.readers._media import Places, picture_places
-from vlm2vec_cli.readers._raw import is_there
+from vlm2vec_cli.readers._media import picture_places
+from vlm2vec_cli.readers._places import Places
+from vlm2vec_cli.readers._raw import found_in
 from vlm2vec_cli.readers._rows import RawRow, annotations, rows
 from vlm2vec_cli.readers._text import IMAGE, joined, visible, without_token
 from vlm2vec_cli.schemas.base import Row
@@ -37,7 +38,7 @@ def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Row]:
 
 def found(entry: Entry, raw: Raw) -> Found:
     """What of the dataset is there."""
-    return Found(is_there(partial(annotations, entry, raw)), picture_places(entry, raw).there())
+    return found_in(partial(annotations, entry, raw), media=picture_places(entry, raw).missing())
 
 
 def _query(entry: Entry, raw: Raw, places: Places, row: RawRow) -> Row:

@@ -10,111 +10,142 @@ Source: the dataset TIGER-Lab/MMEB-train, and VLM2Vec V2 (TIGER-AI-Lab/VLM2Vec),
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import polars as pl
+
 from vlm2vec_cli.catalogue import Entry
-from vlm2vec_cli.errors import DataError, MissingError, UserError
+from vlm2vec_cli.errors import UserError
 from vlm2vec_cli.readers import Found, Raw, Side
-from vlm2vec_cli.readers._media import Packed, Places, with_frames
-from vlm2vec_cli.readers._raw import is_there
-from vlm2vec_cli.readers._rows import RawRow, rows, split_files
-from vlm2vec_cli.readers._text import visible
-from vlm2vec_cli.schemas.base import Row
+from vlm2vec_cli.readers._columns import Batch, batches
+from vlm2vec_cli.readers._items import STRAY
+from vlm2vec_cli.readers._packed import Packed
+from vlm2vec_cli.readers._places import Places
+from vlm2vec_cli.readers._raw import Missing, NotThere, found_in
+from vlm2vec_cli.readers._rows import rows, split_files
+from vlm2vec_cli.readers._sides import Sides, present
+from vlm2vec_cli.readers._text import LEGACY
+from vlm2vec_cli.streams.blocks import Block, Piece, ahead
 
 COLUMNS = ("qry", "qry_image_path", "pos_text", "pos_image_path")
 NEGATIVES = ("neg_text", "neg_image_path")
 CLIPS = ("qry_video_path", "pos_video_path")
+SIDES = {"qry": ("qry_image_path", CLIPS[0]), "pos_text": ("pos_image_path", CLIPS[1])}
+"""The text of a side to its picture and clip."""
 OLDER_EXPORT = "train"
+PICTURE_ROOTS = ("", "image")
 REPOSITORY = "TIGER-Lab/MMEB-train"
+NOTHING = "no text and no picture on one side"
 LOOKED_AT = 100
 """Rows in which `found` looks for the name of a picture."""
 
 
-def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Row]:
-    """The pairs of one subset."""
-    places: dict[str, Places] = {}
-    for row in rows(split_of(entry, raw), COLUMNS, raw, (*NEGATIVES, *CLIPS)):
-        try:
-            pair = _pair(entry, raw, places, row)
-        except UserError as error:
-            raw.reject(error.at(row.place))
-            continue
-        if pair is None:
-            raw.left_out(f"{entry['name']}: no text and no picture on one side")
-        else:
-            yield pair
+def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Piece]:
+    """The pairs of one subset, in blocks."""
+    return ahead(_read(entry, raw))
+
+
+def _read(entry: Entry, raw: Raw) -> Iterator[Piece]:
+    sides, number = Sides(entry, raw, partial(_looked_up, entry, raw, {})), 0
+    for path in split_of(entry, raw):
+        for batch in batches(path, COLUMNS, raw, (*NEGATIVES, *CLIPS), lists=NEGATIVES):
+            yield from _pieces(entry, raw, sides, batch, number)
+            number += len(batch.frame)
+
+
+def _pieces(entry: Entry, raw: Raw, sides: Sides, batch: Batch, before: int) -> Iterator[Block]:
+    """The pairs of a batch, of which `before` rows stand before it."""
+    frame = batch.frame.with_columns(
+        (pl.int_range(pl.len()) + before + 1).cast(pl.String).alias("id"),
+        pl.lit(entry["name"]).alias("dataset"),
+        *(present(name) for name in (*COLUMNS, *CLIPS)),
+    )
+    asked, answered = (
+        pl.any_horizontal(pl.col(name).is_not_null() for name in names)
+        for names in (("qry", *SIDES["qry"]), ("pos_text", *SIDES["pos_text"]))
+    )
+    whole = frame.filter(asked & answered)
+    for _ in range(len(frame) - len(whole)):
+        raw.left_out(f"{entry['name']}: {NOTHING}")
+    stray = whole.filter(
+        pl.col("qry_image_path").is_null() & pl.col("qry").str.contains(LEGACY, literal=True)
+    )
+    for _ in range(len(stray)):
+        raw.noted(STRAY)
+    bad: dict[int, UserError] = {}
+    query, positive = (sides.side(whole, text, *media, bad) for text, media in SIDES.items())
+    negatives = sides.negatives(whole, *NEGATIVES, "pos_text", bad)
+    pairs = whole.select("id", "dataset").with_columns(
+        query.alias("query"), positive.alias("positive"), negatives.alias("negatives")
+    )
+    start = 0
+    for at in sorted(bad):
+        yield Block(pairs[start:at])
+        raw.reject(bad[at].at(batch.place(whole["index"][at])))
+        start = at + 1
+    yield Block(pairs[start:])
 
 
 def found(entry: Entry, raw: Raw) -> Found:
     """What of the dataset is there."""
-    return Found(is_there(partial(split_of, entry, raw)), _has_media(entry, raw))
+    there = found_in(partial(split_of, entry, raw))
+    return replace(there, media=not (more := _missing(entry, raw)), missing=(*there.missing, *more))
 
 
 def split_of(entry: Entry, raw: Raw) -> list[Path]:
     """The files of the split asked for, by default `original` or, where it is not there, the older export."""
-    folder = raw.root / entry["name"]
-    wanted = [raw.split] if raw.split else [entry["hf"]["split"], OLDER_EXPORT]
+    folder, repository = raw.root / entry["name"], entry["hf"].get("repo")
+    wanted = [raw.split] if raw.split else list(dict.fromkeys((entry["hf"]["split"], OLDER_EXPORT)))
     for split in wanted:
         if found := split_files(folder, split):
             return found
     there = sorted({path.name.split("-")[0] for path in folder.glob("*.parquet")})
-    hint = f"splits there: {', '.join(there)}" if there else f"it is a folder of {REPOSITORY} on the hub"
-    raise MissingError(f"{entry['name']}: no split {' or '.join(wanted)} in {folder}", hint=hint)
+    hint = f"splits there: {', '.join(there)}" if there else f"it is a folder of {repository} on the hub"
+    error = NotThere(f"{entry['name']}: no split {' or '.join(wanted)} in {folder}", hint=hint)
+    error.missing = (Missing(f"{entry['name']}/{wanted[0]}-*.parquet", repository),)
+    raise error
 
 
-def _pair(entry: Entry, raw: Raw, places: dict[str, Places], row: RawRow) -> Row | None:
-    sides = [
-        (row.text(side), row.text(f"{name}_image_path"), row.text(f"{name}_video_path"))
-        for side, name in (("qry", "qry"), ("pos_text", "pos"))
-    ]
-    if not all(map(any, sides)):
-        return None
-    texts, paths = row.texts("neg_text"), row.texts("neg_image_path")
-    texts, paths = texts or [""] * len(paths), paths or [""] * len(texts)
-    if len(texts) != len(paths):
-        raise DataError(f"neg_text has {len(texts)} entries, neg_image_path has {len(paths)}")
-    shared = sides[1][0]
-    taken = [(text or (shared if path else ""), path, "") for text, path in zip(texts, paths, strict=True)]
-    contents = [_content(entry, raw, places, *side) for side in (*sides, *taken) if any(side)]
-    return {
-        "id": str(row.number),
-        "dataset": entry["name"],
-        "query": with_frames(contents[0], entry, raw),
-        "positive": with_frames(contents[1], entry, raw),
-        "negatives": contents[2:],
-    }
+def _looked_up(entry: Entry, raw: Raw, places: dict[str, Places], kind: str, path: str) -> str:
+    """The reference of a medium; `places` keeps those of each subset."""
+    subset = _subset(entry, path)
+    if subset not in places:
+        places[subset] = _places(entry, raw, subset)
+    return places[subset].reference(kind, path)
 
 
-def _content(entry: Entry, raw: Raw, places: dict[str, Places], text: str, picture: str, clip: str) -> Row:
-    content: Row = {"text": visible(text)} if text else {}
-    for kind, path in (("image", picture), ("video", clip)):
-        if path:
-            subset = _subset(entry, path)
-            if subset not in places:
-                places[subset] = _places(entry, raw, subset)
-            content[kind] = places[subset].reference(kind, path)
-    return content
+def _tops(entry: Entry, raw: Raw) -> list[Path]:
+    """The folders that `images/` may lie in."""
+    return [raw.root / one for one in entry.get("picture_roots", PICTURE_ROOTS)]
 
 
 def _places(entry: Entry, raw: Raw, subset: str) -> Places:
     """Where `images/SUBSET/...` lies: unpacked, or in the archive of that or of the entry's subset."""
-    archives = [raw.root / "images_zip" / one for one in dict.fromkeys((subset, entry["name"]))]
+    names = dict.fromkeys((subset, entry["name"]))
+    archives = [top / "images_zip" / name for top in _tops(entry, raw) for name in names]
     packed = [Packed(one.with_name(one.name + end), ("",)) for one in archives for end in (".zip", ".tar")]
-    hint = f"they are images_zip/{subset}.zip of {REPOSITORY} on the hub"
-    return Places(raw, (raw.root, raw.root / "image"), packed, hint)
+    return Places(raw, _tops(entry, raw), packed, (_pictures(subset),))
 
 
-def _has_media(entry: Entry, raw: Raw) -> bool:
-    """Whether the first picture or clip named in the rows is there, or its archive; True for none."""
-    if not is_there(partial(split_of, entry, raw)):
-        return False
-    first = islice(rows(split_of(entry, raw), (), raw, (COLUMNS[1], COLUMNS[3], *CLIPS)), LOOKED_AT)
-    path = next((path for row in first for path in row.values.values() if path), "")
-    archives = (raw.root / "images_zip" / f"{_subset(entry, path)}{end}" for end in (".zip", ".tar"))
-    files = (top / path.partition("#page=")[0] for top in (raw.root, raw.root / "image"))
-    return not path or any(one.is_file() for one in (*archives, *files))
+def _pictures(subset: str) -> Missing:
+    return Missing(f"images_zip/{subset}.zip", REPOSITORY)
+
+
+def _missing(entry: Entry, raw: Raw) -> tuple[Missing, ...]:
+    """The archive of the first picture or clip named in the rows, where neither of them is there."""
+    try:
+        source = rows(split_of(entry, raw), (), raw, (COLUMNS[1], COLUMNS[3], *CLIPS))
+    except NotThere:
+        return (_pictures(entry["name"]),)
+    path = next((path for row in islice(source, LOOKED_AT) for path in row.values.values() if path), "")
+    subset = _subset(entry, path)
+    tops = _tops(entry, raw)
+    archives = (top / "images_zip" / f"{subset}{end}" for top in tops for end in (".zip", ".tar"))
+    files = (top / path.partition("#page=")[0] for top in tops)
+    return () if not path or any(one.is_file() for one in (*archives, *files)) else (_pictures(subset),)
 
 
 def _subset(entry: Entry, path: str) -> str:

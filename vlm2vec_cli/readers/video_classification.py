@@ -16,7 +16,7 @@ from vlm2vec_cli.errors import DataError
 from vlm2vec_cli.readers import Found, Raw, Side
 from vlm2vec_cli.readers._items import Offer, candidates, queries, query, text_offers
 from vlm2vec_cli.readers._media import Videos, video_places
-from vlm2vec_cli.readers._raw import is_there
+from vlm2vec_cli.readers._raw import found_in
 from vlm2vec_cli.readers._rows import RawRow, annotations, rows
 from vlm2vec_cli.readers._text import VIDEO, joined
 from vlm2vec_cli.schemas.base import Row
@@ -37,7 +37,7 @@ def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Row]:
 
 def found(entry: Entry, raw: Raw) -> Found:
     """What of the dataset is there."""
-    return Found(is_there(partial(annotations, entry, raw)), video_places(entry, raw).there())
+    return found_in(partial(annotations, entry, raw), media=video_places(entry, raw).missing())
 
 
 def _query(entry: Entry, raw: Raw, videos: Videos, row: RawRow) -> Row:

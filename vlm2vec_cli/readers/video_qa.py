@@ -16,7 +16,7 @@ from vlm2vec_cli.errors import DataError
 from vlm2vec_cli.readers import Found, Raw, Side
 from vlm2vec_cli.readers._items import Offer, candidates, queries, query, text_offers
 from vlm2vec_cli.readers._media import Videos, video_places
-from vlm2vec_cli.readers._raw import is_there
+from vlm2vec_cli.readers._raw import found_in
 from vlm2vec_cli.readers._rows import RawRow, annotations, rows
 from vlm2vec_cli.readers._text import VIDEO, joined
 from vlm2vec_cli.schemas.base import Row
@@ -45,8 +45,8 @@ def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Row]:
 def found(entry: Entry, raw: Raw) -> Found:
     """What of the dataset is there."""
     subsets = entry.get("subsets") or (None,)
-    annotated = all(is_there(partial(annotations, entry, raw, one)) for one in subsets)
-    return Found(annotated, video_places(entry, raw).there())
+    parts = [partial(annotations, entry, raw, one) for one in subsets]
+    return found_in(*parts, media=video_places(entry, raw).missing())
 
 
 def _rows(entry: Entry, raw: Raw, columns: Sequence[str]) -> Iterator[RawRow]:

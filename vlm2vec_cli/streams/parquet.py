@@ -21,6 +21,7 @@ from vlm2vec_cli.errors import DataError
 from vlm2vec_cli.schemas.base import Kind, Row
 from vlm2vec_cli.schemas.vector import VECTOR
 from vlm2vec_cli.streams import columns
+from vlm2vec_cli.streams.blocks import Block
 from vlm2vec_cli.streams.columns import EXTRA
 
 KEY = b"vlm2vec"
@@ -56,6 +57,11 @@ class ParquetWriter:
         self._bytes += columns.size(row)
         if len(self._rows) >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
             self._flush()
+
+    def write_block(self, block: Block) -> None:
+        """Takes many rows at once."""
+        for row in block.rows():
+            self.write(row)
 
     def close(self) -> None:
         """Writes what is left and the footer."""

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Literal
 from vlm2vec_cli.errors import DataError, MissingError, UsageError, UserError, nearest
 from vlm2vec_cli.schemas.base import Kind, Origin, Record, Row, kind_of
 from vlm2vec_cli.streams import opening, sinks
+from vlm2vec_cli.streams.blocks import Piece
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +160,7 @@ class Session:
             self.reject(error.at(f"{origin.name} {origin.unit} {number}"), row)
             return None
 
-    def write(self, rows: Iterable[Row], kind: Kind, metadata: Mapping[str, Any] | None = None) -> int:
+    def write(self, rows: Iterable[Piece], kind: Kind, metadata: Mapping[str, Any] | None = None) -> int:
         """Writes rows of `kind` to the output as they come and returns their number.
 
         `metadata` goes into Parquet's file metadata; its model, revision, fingerprint and precision are

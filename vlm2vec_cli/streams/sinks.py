@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from vlm2vec_cli.errors import DataError, ReaderGone, UnavailableError, UsageError, UserError
 from vlm2vec_cli.schemas.base import Kind, Row
+from vlm2vec_cli.streams.blocks import Block, Piece
 
 if TYPE_CHECKING:
     from vlm2vec_cli.streams.parquet import ParquetWriter
@@ -142,7 +143,7 @@ class JsonlWriter:
         import orjson
 
         self._stream = stream
-        self._tag = kind.tag
+        self._kind, self._tag = kind, kind.tag
         self._of_run = {name: metadata[name] for name in kind.file_fields if name in metadata}
         self._dumps = orjson.dumps
         self._options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
@@ -165,6 +166,14 @@ class JsonlWriter:
             self._stream.flush()
             self._flushed = time.monotonic()
 
+    def write_block(self, block: Block) -> None:
+        """Writes many rows at once."""
+        if self._of_run:
+            for row in block.rows():
+                self.write(row)
+        else:
+            self._stream.write(block.lines(self._kind))
+
     def close(self) -> None:
         """Nothing to finish."""
 
@@ -185,7 +194,7 @@ def _holds_bytes(value: Any) -> bool:
 
 
 def write_rows(
-    path: str, form: str, rows: Iterable[Row], kind: Kind, metadata: Mapping[str, Any] | None = None
+    path: str, form: str, rows: Iterable[Piece], kind: Kind, metadata: Mapping[str, Any] | None = None
 ) -> int:
     """Writes all rows to stdout or a file, returns their number; when `rows` raises, keeps the finished."""
     number = 0
@@ -201,10 +210,13 @@ def write_rows(
         try:
             for row in rows:
                 try:
-                    writer.write(row)
+                    if isinstance(row, Block):
+                        writer.write_block(row)
+                    else:
+                        writer.write(row)
                 except UserError as error:
                     raise error.at(f"output row {number + 1}") from error.__cause__
-                number += 1
+                number += len(row) if isinstance(row, Block) else 1
         except (BrokenPipeError, ReaderGone):
             raise
         except BaseException:

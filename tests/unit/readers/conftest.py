@@ -1,7 +1,7 @@
 """Miniatures of raw data, built in a fresh folder. Pictures are a few bytes: nothing here decodes them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from vlm2vec_cli import catalogue, plugins
 from vlm2vec_cli.errors import UserError
 from vlm2vec_cli.readers import Raw, References
+from vlm2vec_cli.streams.blocks import flat
 
 
 @dataclass
@@ -22,6 +23,7 @@ class Mini:
     root: Path
     rejected: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
+    noted: Counter[str] = field(default_factory=Counter)
     outside: list[Path] = field(default_factory=list)
 
     def parquet(self, name: str, rows: Sequence[Mapping[str, Any]], schema: pa.Schema | None = None) -> Path:
@@ -44,12 +46,11 @@ class Mini:
             self.left_out[why] += 1
 
         references = settings.pop("references", None) or References(self.root, self.outside.append)
-        return Raw(self.root, references, reject, count, **settings)
+        return Raw(self.root, references, reject, count, lambda why: self.noted.update([why]), **settings)
 
     def read(self, entry: catalogue.Entry, side: str, **settings: Any) -> list[dict[str, Any]]:
         reader = plugins.load("readers", catalogue.reader_of(entry))
-        rows: Iterator[dict[str, Any]] = reader.read(entry, self.raw(**settings), side)
-        return list(rows)
+        return list(flat(reader.read(entry, self.raw(**settings), side)))
 
 
 @pytest.fixture

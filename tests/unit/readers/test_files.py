@@ -66,3 +66,26 @@ def test_patterns_and_what_is_missing(mini: Any) -> None:
         "*.gif: no file matches this pattern",
         f"{mini.root}/broken.pdf: is no PDF (begins with b'no pdf')",
     ]
+
+
+def test_a_pages_text_comes_beside_its_picture_where_it_is_wanted(mini: Any) -> None:
+    import pymupdf
+
+    with pymupdf.open() as document:
+        for text in ("Invoice 17", ""):
+            document.new_page().insert_text((72, 72), text)
+        document.save(mini.root / "report.pdf")
+    entry = {"name": "d", "parser": "files", "role": "candidate", "paths": ["report.pdf"]}
+    assert [row.get("text") for row in mini.read({**entry, "with_text": True}, "item")] == [
+        "Invoice 17",
+        None,
+    ]
+    assert [row.get("text") for row in mini.read(entry, "item")] == [None, None]
+
+
+def test_a_damaged_file_does_not_keep_the_others_of_its_folder_away(mini: Any) -> None:
+    mini.file("all/a.zip", b"no zip")
+    mini.file("all/b.jpg")
+    entry = {"name": "d", "parser": "files", "role": "candidate", "paths": ["all"]}
+    assert [row["id"] for row in mini.read(entry, "item")] == ["all/b.jpg"]
+    assert mini.rejected == [f"{mini.root}/all/a.zip: no readable zip archive: File is not a zip file"]

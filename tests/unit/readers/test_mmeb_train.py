@@ -161,12 +161,15 @@ def test_missing_pictures_and_columns_are_said(mini: Any) -> None:
 
 
 def test_what_is_there_is_found_by_name(mini: Any) -> None:
-    from vlm2vec_cli.readers import Found, mmeb_train
+    from vlm2vec_cli.readers import Found, Missing, mmeb_train
 
-    assert mmeb_train.found(SUBSETS["CIRR"], mini.raw()) == Found(annotations=False, media=False)
+    rows = Missing("CIRR/original-*.parquet", "TIGER-Lab/MMEB-train")
+    pictures = Missing("images_zip/CIRR.zip", "TIGER-Lab/MMEB-train")
+    assert mmeb_train.found(SUBSETS["CIRR"], mini.raw()) == Found(False, False, (rows, pictures))
     row = {**EMPTY, "pos_image_path": "images/Shared/Train/a.jpg"}
     mini.parquet("CIRR/original-00000-of-00001.parquet", [EMPTY, row])
-    assert mmeb_train.found(SUBSETS["CIRR"], mini.raw()) == Found(annotations=True, media=False)
+    pictures = Missing("images_zip/Shared.zip", "TIGER-Lab/MMEB-train")
+    assert mmeb_train.found(SUBSETS["CIRR"], mini.raw()) == Found(True, False, (pictures,))
     mini.file("images_zip/Shared.zip")
     assert mmeb_train.found(SUBSETS["CIRR"], mini.raw()) == Found(annotations=True, media=True)
 
