@@ -88,9 +88,7 @@ def main(
     With --dim or --precision a dataset has a row for each; --scene-graph needs `image_id` in query rows.
 
     Examples:
-      vlm2vec score vectors.parquet -o scores.jsonl
-
-      vlm2vec score vectors.parquet --dim 1536,256 --precision float32,binary
+      vlm2vec score vectors.parquet --dim 1536,256 --precision float32,binary -o scores.jsonl
 
       vlm2vec score --run bm25.trec --qrels qrels.tsv --metrics nDCG@10,R@100
     """

@@ -1,4 +1,4 @@
-"""All 78 tasks and every training source: raw files in, exactly the rows that their description asks for."""
+"""All 78 tasks, MMEB-train and its mined negatives: raw files become the rows that are asked for."""
 
 from pathlib import Path
 from typing import Any
@@ -6,30 +6,10 @@ from typing import Any
 import pytest
 
 import raw_data
+from sources import pair, prepared
 from vlm2vec_cli import catalogue
-from vlm2vec_cli.errors import UserError
-from vlm2vec_cli.preparing.plan import plan
-from vlm2vec_cli.preparing.request import Request
 
 TASKS = raw_data.expected()
-VISRAG_PLOT = (
-    "This query relates to retrieving a relevant plot or chart that visually represents numerical data. The "
-    "retrieved figure should contain the necessary information to analyze trends, compare values, or extract "
-    "key insights related to the query: "
-)
-VISRAG_TEXTBOOK = (
-    "This query is related to a college-level textbook, which provides structured explanations, definitions, "
-    "and examples. Find the most relevant concepts or explanations that address the query: "
-)
-
-
-def never(error: UserError) -> None:
-    raise error
-
-
-def prepared(root: Path, source: str, **asked: Any) -> list[dict[str, Any]]:
-    asked = {"root": str(root), **asked}
-    return list(plan(Request(source, **asked)).rows(root, never))
 
 
 def query_rows(task: str, facts: dict[str, Any]) -> list[dict[str, Any]]:
@@ -61,16 +41,6 @@ def test_a_task_of_the_benchmark(tmp_path: Path, task: str) -> None:
         assert all(
             row == {"dataset": task, "role": "candidate", "id": row["id"], "text": row["id"]} for row in found
         )
-
-
-def pair(dataset: str, number: str, query: Any, positive: Any, *negatives: Any) -> dict[str, Any]:
-    return {
-        "id": number,
-        "dataset": dataset,
-        "query": query,
-        "positive": positive,
-        "negatives": list(negatives),
-    }
 
 
 def test_mmeb_train(tmp_path: Path) -> None:
@@ -118,89 +88,3 @@ def test_mined_negatives(tmp_path: Path) -> None:
              {"text": shown, "image": crops[1]},
              {"text": shown, "image": crops[2]}, {"text": shown, "image": crops[3]}),
     ]  # fmt: skip
-
-
-def test_llava_hound(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    raw_data.llava_hound(tmp_path)
-    clip = {name: f"train_300k/v_{name}/" for name in ("a-Scene-001", "b-Scene-002", "c-Scene-003")}
-    wanted = "Find a video that contains the following visual content: "
-    answered = "Answer a question based on the content of a video. <video>\n"
-    target = "Understand the content of the provided video: <video>"
-    caption, video, qa = catalogue.train_sources("llava-hound")
-    assert prepared(tmp_path, "llava-hound") == [
-        pair(
-            caption,
-            "1",
-            {"text": "<video>\nDescribe the clip.", "video": clip["a-Scene-001"]},
-            {"text": "A dog runs."},
-        ),
-        pair(
-            caption,
-            "3",
-            {"text": "What is shown?\n<video>", "video": clip["b-Scene-002"]},
-            {"text": "Two cats."},
-        ),
-        pair(video, "1", {"text": f"{wanted}A dog runs."}, {"text": target, "video": clip["a-Scene-001"]}),
-        pair(video, "3", {"text": f"{wanted}Two cats."}, {"text": target, "video": clip["b-Scene-002"]}),
-        pair(qa, "1", {"text": f"{answered}Who sings?", "video": clip["c-Scene-003"]}, {"text": "A child."}),
-        pair(qa, "2", {"text": f"{answered}Where?", "video": clip["c-Scene-003"]}, {"text": "On a stage."}),
-    ]
-
-
-def test_colpali(tmp_path: Path) -> None:
-    raw_data.colpali(tmp_path)
-    page = "data/train-00000-of-00001.parquet!image"
-    assert prepared(tmp_path, "colpali-train") == [
-        pair(
-            "colpali_train_set",
-            "1",
-            {"text": "<image> What is the total?", "image": f"{page}[0]"},
-            {"text": "['42']"},
-        ),
-        pair(
-            "colpali_train_set", "2", {"text": "<image> Which option?", "image": f"{page}[1]"}, {"text": "B"}
-        ),
-    ]
-
-
-def test_visrag(tmp_path: Path) -> None:
-    raw_data.visrag(tmp_path)
-    first, second = (f"data/train-0000{number}-of-00002.parquet!image" for number in (0, 1))
-    plot = "A numerical data visualization, such as bar charts or line graphs."
-    textbook = "A textbook page with structured educational content and explanations."
-    assert prepared(tmp_path, "visrag-train") == [
-        pair("visrag-indomain", "1", {"text": f"{VISRAG_PLOT} How many? "},
-             {"text": f"{plot}  <image>", "image": f"{first}[0]"}),
-        pair("visrag-indomain", "2", {"text": f"{VISRAG_TEXTBOOK} Why? "},
-             {"text": f"{textbook}  <image>", "image": f"{first}[1]"}),
-        pair("visrag-indomain", "3", {"text": "Who? "}, {"text": " <image>", "image": f"{second}[0]"}),
-    ]  # fmt: skip
-
-
-def test_the_first_mmeb(tmp_path: Path) -> None:
-    raw_data.mmeb_eval(tmp_path)
-    facts = {"modality": "image", "main_metric": "hit@1"}
-    voc = {
-        "dataset": "VOC2007",
-        "role": "query",
-        **facts,
-        "group": "I-CLS",
-        "task_type": "image classification",
-    }
-    coco = {"dataset": "MSCOCO_t2i", "role": "query", **facts, "group": "I-RET",
-            "task_type": "text-to-image retrieval"}  # fmt: skip
-    shown = "<image>\nRepresent the given image.\n"
-    keys = [f"MSCOCO/Test/{number}.jpg:<|image_1|>\nRepresent the given image.\n" for number in (1, 2)]
-    assert prepared(tmp_path, "mmeb-eval") == [
-        {**voc, "id": "1", "text": "<image>\nIdentify the object shown in the image\n",
-         "image": "images.zip!images/VOC2007/Test/1.jpg", "relevant": {"cat": 1.0},
-         "pool": ["cat", "dog", "<blank>"]},
-        *({"id": key, "dataset": "VOC2007", "role": "candidate", "text": text}
-          for key, text in (("cat", "cat"), ("dog", "dog"), ("<blank>", ""))),
-        {**coco, "id": "1", "text": "Find me an everyday image that matches the given caption: a cat\n",
-         "relevant": {keys[0]: 1.0}, "pool": keys},
-        *({"id": key, "dataset": "MSCOCO_t2i", "role": "candidate", "text": shown,
-           "image": f"images.zip!images/MSCOCO/Test/{number}.jpg"}
-          for number, key in enumerate(keys, start=1)),
-    ]  # fmt: skip
-    assert len(catalogue.first_tasks()) == 36
