@@ -12,17 +12,18 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from vlm2vec_cli import plugins
-from vlm2vec_cli.backbones import Backbone, Limits
+from vlm2vec_cli import plugins, released
+from vlm2vec_cli.backbones import RESIZES, Backbone, Limits
 from vlm2vec_cli.engine import pixels
 from vlm2vec_cli.errors import UnavailableError, UsageError
+from vlm2vec_cli.weights import read_file
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,16 @@ class Checkpoint:
         with.
         """
         known = {**_DEFAULT_LIMITS, **self.meta.get("limits", {})}
-        return Limits(**{**known, **{name: value for name, value in given.items() if value is not None}})
+        known.update((name, value) for name, value in given.items() if value is not None)
+        if unknown := sorted(known.keys() - _LIMITS):
+            raise UnavailableError(
+                f"unknown limit {unknown[0]!r}", place=self.name, hint=f"known: {', '.join(sorted(_LIMITS))}"
+            )
+        if known.get("resize") not in (None, *RESIZES):
+            raise UnavailableError(
+                f"unknown resize {known['resize']!r}", place=self.name, hint=", ".join(RESIZES)
+            )
+        return Limits(**known)
 
 
 _DEFAULT_LIMITS: dict[str, int | None] = {
@@ -66,8 +76,28 @@ _DEFAULT_LIMITS: dict[str, int | None] = {
 }
 
 
-def find(name: str, *, adapter: str | None = None, revision: str | None = None) -> Checkpoint:
-    """The checkpoint behind a folder or hub id. Raises UnavailableError when there is none."""
+_LIMITS = {one.name for one in fields(Limits)}
+
+
+def find(
+    name: str, *, adapter: str | None = None, revision: str | None = None, config: str | None = None
+) -> Checkpoint:
+    """The checkpoint behind a folder or hub id. Raises UnavailableError when there is none.
+
+    What its own files leave open is filled from the entries of `released`; the entry in the file `config` wins
+    over both.
+    """
+    found = _find(name, adapter, revision)
+    known = released.find(name, Path(name) if Path(name).is_dir() else None)
+    own = released.read(config) if config else {}
+    limits = {**known.get("limits", {}), **found.meta.get("limits", {}), **own.get("limits", {})}
+    meta = {**known, **found.meta, **own, **({"limits": limits} if limits else {})}
+    if "prompt_family" not in meta and (kind := _model_type(found.weights)) in _served():
+        meta["prompt_family"] = _module(kind, None).PROMPT_FAMILIES[0]
+    return replace(found, meta=meta)
+
+
+def _find(name: str, adapter: str | None, revision: str | None) -> Checkpoint:
     folder, revision = _folder(name, revision)
     meta = _json(folder / META) if (folder / META).is_file() else {}
     full, spare = _holds(folder, _WEIGHTS), (folder / ADAPTER_CONFIG).is_file()
@@ -109,10 +139,16 @@ def load_base(
     checkpoint: Checkpoint, limits: Limits, *, dtype: torch.dtype, device: torch.device | str
 ) -> Backbone:
     """The full weights below any adapter."""
+    family = checkpoint.meta.get("prompt_family")
     config = checkpoint.weights / "config.json"
     if not config.is_file():
         raise UnavailableError("no config.json", place=str(checkpoint.weights))
-    family = _json(config).get("model_type", "")
+    if (kind := _model_type(checkpoint.weights)) not in _served():
+        raise UnavailableError(
+            f"model_type {kind!r} is not supported",
+            place=str(config),
+            hint=f"supported: {', '.join(_served())}",
+        )
     tokenizer = next(
         (
             where
@@ -121,20 +157,41 @@ def load_base(
         ),
         checkpoint.weights,
     )
-    served: list[str] = []
-    for name in plugins.names("backbones"):
-        module = plugins.load("backbones", name)
-        served += module.MODEL_TYPES
-        if family in module.MODEL_TYPES:
-            backbone: Backbone = module.load(
-                checkpoint.weights, tokenizer, limits, dtype=dtype, device=device
-            )
-            return backbone
-    raise UnavailableError(
-        f"model_type {family!r} is not supported",
-        place=str(config),
-        hint=f"supported: {', '.join(served)}",
+    module = _module(kind, family)
+    backbone: Backbone = module.load(
+        checkpoint.weights, tokenizer, limits, family=family, dtype=dtype, device=device
     )
+    return backbone
+
+
+def _served() -> list[str]:
+    """Every model_type that a backbone serves."""
+    return sorted({kind for name in plugins.names("backbones") for kind in _backbone(name).MODEL_TYPES})
+
+
+def _module(kind: str, family: str | None) -> ModuleType:
+    """The backbone for a model_type and a prompt family; without a family, the one named like the type."""
+    modules = [_backbone(name) for name in plugins.names("backbones")]
+    serving = [one for one in modules if kind in one.MODEL_TYPES]
+    if family is None:
+        return next(one for one in serving if one.__name__.endswith(f".{kind}"))
+    for one in serving:
+        if family in one.PROMPT_FAMILIES:
+            return one
+    known = sorted({name for one in serving for name in one.PROMPT_FAMILIES})
+    raise UnavailableError(
+        f"prompt family {family!r} is unknown for model_type {kind!r}", hint=f"known: {', '.join(known)}"
+    )
+
+
+def _backbone(name: str) -> ModuleType:
+    return plugins.load("backbones", name)
+
+
+def _model_type(folder: Path) -> str:
+    config = folder / "config.json"
+    kind = _json(config).get("model_type", "") if config.is_file() else ""
+    return str(kind)
 
 
 def attach(model: torch.nn.Module, folder: Path, *, trainable: bool = False) -> Any:
@@ -165,7 +222,7 @@ def attach(model: torch.nn.Module, folder: Path, *, trainable: bool = False) -> 
                 place=str(folder),
                 hint="the adapter belongs to another base model",
             ) from error
-    given = {inner_key(name): tensor for name, tensor in _tensors(path).items()}
+    given = {inner_key(name): tensor for name, tensor in read_file(path).items()}
     wanted = {_bare(name): tuple(tensor.shape) for name, tensor in get_peft_model_state_dict(wrapped).items()}
     for what, names in (
         ("missing", wanted.keys() - given.keys()),
@@ -245,20 +302,6 @@ def outer_key(name: str) -> str:
 
 def _bare(name: str) -> str:
     return name.replace("lora_magnitude_vector.weight", "lora_magnitude_vector")
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
-    loaded: dict[str, Tensor]
-    try:
-        if path.suffix == ".safetensors":
-            loaded = load_file(path)
-        else:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # both libraries raise their own types for a damaged file
-        raise UnavailableError(f"cannot be read: {_first_line(error)}", place=str(path)) from error
-    return loaded
 
 
 def _first_line(error: Exception) -> str:

@@ -57,7 +57,7 @@ def media() -> MediaReader:
 
 def fresh() -> qwen2_vl.Qwen2VL:
     """A model of one's own, to be changed."""
-    return qwen2_vl.load(MODEL, MODEL, LIMITS, dtype=torch.float32, device="cpu")
+    return qwen2_vl.load(MODEL, MODEL, LIMITS, family="vlm2vec-v2", dtype=torch.float32, device="cpu")
 
 
 @cache

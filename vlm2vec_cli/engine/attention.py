@@ -35,7 +35,8 @@ def packed_attention(
     value: Tensor,
     attention_mask: Tensor | None = None,
     *,
-    segment_lengths: tuple[int, ...],
+    segment_lengths: tuple[int, ...] | None = None,
+    cu_seq_lens_q: Tensor | None = None,
     dropout: float = 0.0,
     scaling: float | None = None,
     is_causal: bool | None = None,
@@ -43,8 +44,12 @@ def packed_attention(
 ) -> tuple[Tensor, None]:
     """Attention inside each segment; (1, H, T, d) and (1, Hkv, T, d) -> (1, T, H, d).
 
-    `segment_lengths` sums to T. Causal unless `is_causal` (or the module's own attribute) is False.
+    `segment_lengths` sums to T; without it, the segments are those between `cu_seq_lens_q`, as vision towers
+    name them. Causal unless `is_causal` (or the module's own attribute) is False.
     """
+    if segment_lengths is None:
+        assert cu_seq_lens_q is not None
+        segment_lengths = tuple(cu_seq_lens_q.diff().tolist())
     causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
     # (T, H, d): stream positions are rows now.
     rows = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]

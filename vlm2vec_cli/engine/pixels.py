@@ -21,8 +21,9 @@ TEMPORAL = 2
 FACTOR = PATCH * MERGE
 MIN_PIXELS = 4 * FACTOR * FACTOR
 MAX_PIXELS = 1280 * FACTOR * FACTOR
-_MAX_RATIO = 200
+MAX_RATIO = 200
 _TINY_SIDE = (56, 56)
+_SQUARES = {"high": 1344, "mid": 672, "low": 128}
 # CLIP's channel statistics for pixels in 0..1.
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -39,8 +40,12 @@ class Visual:
     @property
     def num_tokens(self) -> int:
         """Language-model tokens it takes: one for 2 x 2 patches."""
-        t, h, w = self.grid
-        return t * h * w // (MERGE * MERGE)
+        return self.num_patches // (MERGE * MERGE)
+
+    @property
+    def num_patches(self) -> int:
+        """Rows of `patches`."""
+        return len(self.patches)
 
 
 def target_size(height: int, width: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
@@ -49,8 +54,13 @@ def target_size(height: int, width: int, min_pixels: int, max_pixels: int) -> tu
     A side below 28 or a ratio above 200 is treated as a square of the longer side, as the published code
     does.
     """
-    if min(height, width) < FACTOR or max(height, width) > _MAX_RATIO * min(height, width):
+    if min(height, width) < FACTOR or max(height, width) > MAX_RATIO * min(height, width):
         height = width = max(height, width)
+    return fitted(height, width, min_pixels, max_pixels)
+
+
+def fitted(height: int, width: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
+    """(height, width) as multiples of 28 inside the pixel budget, in the picture's own ratio."""
     high = max(FACTOR, round(height / FACTOR) * FACTOR)
     wide = max(FACTOR, round(width / FACTOR) * FACTOR)
     if high * wide > max_pixels:
@@ -62,6 +72,17 @@ def target_size(height: int, width: int, min_pixels: int, max_pixels: int) -> tu
         high = math.ceil(height * grow / FACTOR) * FACTOR
         wide = math.ceil(width * grow / FACTOR) * FACTOR
     return high, wide
+
+
+def preset(image: Image.Image, name: str) -> Image.Image:
+    """A picture in its stored mode -> squashed to the square of one of VLM2Vec V1's presets.
+
+    `cap` squashes to 1344 x 1344 only a picture with a longer side. Done by Pillow's default filter of the mode.
+    """
+    if name == "cap" and max(image.size) <= _SQUARES["high"]:
+        return image
+    side = _SQUARES["high" if name == "cap" else name]
+    return image.resize((side, side))
 
 
 def picture(image: Image.Image, min_pixels: int, max_pixels: int) -> Visual:

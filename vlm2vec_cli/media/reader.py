@@ -39,10 +39,13 @@ class MediaReader:
     def __reduce__(self) -> tuple[type["MediaReader"], tuple[MediaPolicy]]:
         return type(self), (self.policy,)
 
-    def image(self, ref: str, root: Path) -> Image.Image:
-        """The picture or PDF page, in mode RGB. Of an animated picture, the first frame."""
+    def image(self, ref: str, root: Path, *, first: pictures.Change | None = None) -> Image.Image:
+        """The picture or PDF page, in mode RGB. Of an animated picture, the first frame.
+
+        `first` is done to the picture as it is stored, before it becomes RGB.
+        """
         with _named("image", ref):
-            return self._picture(*self._open_one(ref, root))
+            return self._picture(*self._open_one(ref, root), first)
 
     def frames(self, video: str | Sequence[str], root: Path, *, num_frames: int | None) -> list[Image.Image]:
         """The frames of a video, in mode RGB, at most `num_frames` of them (`None`: all that it stands for).
@@ -113,12 +116,15 @@ class MediaReader:
             return make()
         return self._caches().documents.get(source.stamp, make, lambda document: document.num_bytes)
 
-    def _picture(self, parsed: MediaRef, source: Single) -> Image.Image:
+    def _picture(
+        self, parsed: MediaRef, source: Single, first: pictures.Change | None = None
+    ) -> Image.Image:
         if parsed.page is not None:
-            return self._document(source).render(parsed.page, self.policy)
+            page = self._document(source).render(parsed.page, self.policy)
+            return first(page) if first else page
         if parsed.window is not None:
             raise DataError("a time window belongs to a video, not to a picture")
-        return pictures.decode(source.read(self.policy.max_bytes), self.policy.max_pixels)
+        return pictures.decode(source.read(self.policy.max_bytes), self.policy.max_pixels, first)
 
     def _video(self, ref: str, root: Path, num_frames: int | None) -> list[Image.Image]:
         parsed, source = self._open(ref, root)

@@ -28,6 +28,7 @@ def test_a_backbone_file_is_complete(name: str) -> None:
         "weights",
         "tokenizer",
         "limits",
+        "family",
         "dtype",
         "device",
     ]
@@ -41,6 +42,11 @@ def test_a_backbone_file_is_complete(name: str) -> None:
         assert getattr(made, method).__doc__, method
 
 
-def test_no_model_type_belongs_to_two_backbones() -> None:
-    types = [one for name in NAMES for one in plugins.load("backbones", name).MODEL_TYPES]
-    assert len(types) == len(set(types))
+def test_model_type_and_prompt_family_belong_to_one_backbone() -> None:
+    modules = [plugins.load("backbones", name) for name in NAMES]
+    pairs = [(one, family) for module in modules for one in module.MODEL_TYPES for family in module.PROMPT_FAMILIES]
+    assert len(pairs) == len(set(pairs))
+
+
+def test_every_model_type_has_a_backbone_of_its_name() -> None:
+    assert {one for name in NAMES for one in plugins.load("backbones", name).MODEL_TYPES} <= set(NAMES)
