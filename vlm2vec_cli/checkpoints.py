@@ -37,6 +37,16 @@ _DOWNLOAD = ["*.json", "*.safetensors", "*.bin", "*.txt", "*.jinja", "*.model"]
 _SHIPPED = "quickstart"
 
 
+# Module names of adapters as older libraries and other code wrote them, and ours; what is left is the same.
+_ADAPTER_NAMES = (
+    (r"(layers|embed_tokens|norm)\b", r"language_model.\1"),  # Qwen2-VL before transformers 4.52, Phi-3.5-V
+    (r"language_model\.model\.", "language_model."),  # LLaVA-NeXT before 4.52
+    (r"vision_tower\.vision_model\.", "vision_tower."),
+    (r"vision_embed_tokens\.img_processor\.vision_model\.", "vision_tower."),  # Phi-3.5-V
+    (r"vision_embed_tokens\.", ""),
+)
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A model on disk."""
@@ -84,8 +94,8 @@ def find(
 ) -> Checkpoint:
     """The checkpoint behind a folder or hub id. Raises UnavailableError when there is none.
 
-    What its own files leave open is filled from the entries of `released`; the entry in the file `config` wins
-    over both.
+    What its own files leave open is filled from the entries of `released`; the entry in the file `config`
+    wins over both.
     """
     found = _find(name, adapter, revision)
     known = released.find(name, Path(name) if Path(name).is_dir() else None)
@@ -290,9 +300,9 @@ def _quiet_peft() -> Iterator[None]:
 def inner_key(name: str) -> str:
     """An adapter's tensor name as the current inner model spells it, whichever library version wrote it."""
     name = _bare(name).replace("base_model.model.model.", "base_model.model.", 1)
-    return re.sub(
-        r"^base_model\.model\.(layers|embed_tokens|norm)\b", r"base_model.model.language_model.\1", name
-    )
+    for stored, ours in _ADAPTER_NAMES:
+        name = re.sub(rf"^base_model\.model\.{stored}", f"base_model.model.{ours}", name)
+    return name
 
 
 def outer_key(name: str) -> str:

@@ -1,7 +1,7 @@
 """What is known beforehand about released checkpoints, whose own files do not say how they are to be used.
 
-An entry has the keys of `FIELDS`, each optional but `name`. The entries lie in `data/models.json`; a file with
-one entry of the same form describes a user's own model.
+An entry has the keys of `FIELDS`, each optional but `name`. The entries lie in `data/models.json`; a file
+with one entry of the same form describes a user's own model.
 """
 
 import json

@@ -106,4 +106,6 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _cut(path: Path, facts: str) -> UnavailableError:
-    return UnavailableError(f"the file is cut off or damaged: {facts}", place=str(path), hint="download it again")
+    return UnavailableError(
+        f"the file is cut off or damaged: {facts}", place=str(path), hint="download it again"
+    )

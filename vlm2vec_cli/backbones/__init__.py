@@ -1,8 +1,8 @@
 """Backbones: one vision-language model family a file.
 
 A module of this folder offers `MODEL_TYPES`, the `model_type` values of config.json it serves,
-`PROMPT_FAMILIES`, the ways it can write prompts (its default first), and `load`. Of two modules that serve one
-`model_type` the prompt family decides. Files that start with an underscore are shared parts.
+`PROMPT_FAMILIES`, the ways it can write prompts (its default first), and `load`. Of two modules that serve
+one `model_type` the prompt family decides. Files that start with an underscore are shared parts.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from vlm2vec_cli.engine.pixels import Visual
     from vlm2vec_cli.media import MediaReader
 
 
@@ -34,25 +35,6 @@ class Limits:
     max_length: int | None = None
     resize: str | None = None  # of pictures before all else, one of RESIZES: VLM2Vec V1's presets
     num_crops: int = 16  # tiles that Phi-3.5-V cuts a picture into, at most
-
-
-class Visual(Protocol):
-    """One picture or one clip, ready for a vision tower."""
-
-    @property
-    def key(self) -> str:
-        """Equal for equal pixels."""
-        ...
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens of the decoder that it takes."""
-        ...
-
-    @property
-    def num_patches(self) -> int:
-        """Tokens of the vision tower that it takes."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vlm2vec_cli.backbones import Encoded, Limits, Visual
+from vlm2vec_cli.backbones import Encoded, Limits
 from vlm2vec_cli.engine import attention
+from vlm2vec_cli.engine.pixels import Visual
 from vlm2vec_cli.errors import DataError
 from vlm2vec_cli.media import MediaReader
 

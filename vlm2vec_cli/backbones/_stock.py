@@ -1,10 +1,10 @@
-"""Models that transformers has: loaded strictly, saved in their published layout."""
+"""Weights of a folder into a model, strictly, and stock models back into their published layout."""
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,42 @@ def load_stock(kind: Any, weights: Path, dtype: torch.dtype) -> Any:
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         files.refuse(what.replace("_", " "), map(str, info[what]), weights)
     return wrapper.eval()
+
+
+def assign(
+    model: torch.nn.Module,
+    weights: Path,
+    inner: Callable[[str], str],
+    outer: Callable[[str], str],
+    dtype: torch.dtype,
+    unused: tuple[str, ...],
+) -> dict[str, torch.Tensor]:
+    """Gives each parameter of `model` its tensor of the folder; returns the tensors named in `unused`.
+
+    `inner` makes a parameter's name of a file's, `outer` the reverse. Two names of one parameter are fine
+    where their tensors are equal. Any other difference is an UnavailableError.
+    """
+    wanted = {name: parameter.shape for name, parameter in model.named_parameters()}
+    state: dict[str, torch.Tensor] = {}
+    left: dict[str, torch.Tensor] = {}
+    foreign, misshapen = [], []
+    for name, stored in files.read(weights):
+        ours, tensor = inner(name), stored.to(dtype)
+        if name.endswith(unused):
+            left[name] = tensor
+        elif ours not in wanted:
+            foreign.append(name)
+        elif wanted[ours] != tensor.shape:
+            misshapen.append(name)
+        elif ours in state and not torch.equal(state[ours], tensor):
+            raise UnavailableError(f"{name} differs from the tensor it is to share", place=str(weights))
+        else:
+            state[ours] = tensor
+    files.refuse("missing keys", map(outer, wanted.keys() - state.keys()), weights)
+    files.refuse("unexpected keys", foreign, weights)
+    files.refuse("mismatched keys", misshapen, weights)
+    model.load_state_dict(state, strict=True, assign=True)
+    return left
 
 
 def load_tokenizer(folder: Path, *, raw: bool = False) -> Any:

@@ -19,8 +19,7 @@ import torch
 import transformers
 from PIL import Image
 
-from vlm2vec_cli.backbones import Encoded, Limits
-from vlm2vec_cli.backbones import qwen2_vl
+from vlm2vec_cli.backbones import Encoded, Limits, qwen2_vl
 from vlm2vec_cli.backbones._packed import expand
 from vlm2vec_cli.backbones._stock import load_stock, load_tokenizer
 from vlm2vec_cli.engine import pixels, prompts

@@ -75,23 +75,23 @@ class LlavaNext(Packed):
         canvas[top : top + inner_high, left : left + inner_wide] = np.asarray(fitted)
         whole = np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
         found = np.concatenate([whole[None], tiles.cut(canvas, side)])
-        grid = (high // side, wide // side)
-        rows, columns = grid[0] * per_tile, grid[1] * per_tile
+        grid = (1, high // side, wide // side)
+        rows, columns = grid[1] * per_tile, grid[2] * per_tile
         margin = padding(image.height, image.width, rows, columns)
         rows, columns = rows - 2 * margin[0], columns - 2 * margin[1]
         return tiles.Tiles(
             found,
             grid,
-            num_tokens=per_tile * per_tile + rows * (columns + 1),
-            num_patches=len(found) * per_tile * per_tile,
-            key=tiles.key(found, grid, margin),
+            tiles.key(found, grid, margin),
+            tokens=per_tile * per_tile + rows * (columns + 1),
+            seen=len(found) * per_tile * per_tile,
             margin=margin,
         )
 
     def look(self, visuals: Sequence[tiles.Tiles]) -> Tensor:
         """(sum of visual tokens, D): one pass of the vision tower."""
         model = self.model
-        given = [tiles.normalised(torch.from_numpy(one.pixels).to(model.device)) for one in visuals]
+        given = [tiles.normalised(torch.from_numpy(one.patches).to(model.device)) for one in visuals]
         parts = []
         for one, states in zip(visuals, tiles.features(self.tower, given, self._layer), strict=True):
             seen = model.multi_modal_projector(states)
@@ -111,7 +111,7 @@ class LlavaNext(Packed):
         """Tokenizer and preprocessor files."""
         self.tokenizer.save_pretrained(folder)
         square = {"height": self._side, "width": self._side}
-        files = {
+        files: dict[str, dict[str, Any]] = {
             "preprocessor_config.json": {
                 "image_grid_pinpoints": [list(grid) for grid in self._grids],
                 "size": {"shortest_edge": self._side},

@@ -14,8 +14,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from vlm2vec_cli.backbones import Limits
-from vlm2vec_cli.backbones import qwen2_vl
+from vlm2vec_cli.backbones import Limits, qwen2_vl
 from vlm2vec_cli.backbones._stock import load_stock, load_tokenizer
 from vlm2vec_cli.engine.pixels import Visual
 
@@ -23,7 +22,7 @@ MODEL_TYPES = ("qwen2_5_vl",)
 PROMPT_FAMILIES = qwen2_vl.PROMPT_FAMILIES
 
 
-class Qwen2_5VL(qwen2_vl.Qwen2VL):  # noqa: N801
+class Qwen2_5VL(qwen2_vl.Qwen2VL):
     """See `vlm2vec_cli.backbones.Backbone`."""
 
     PROCESSOR: ClassVar[str] = "Qwen2_5_VLProcessor"

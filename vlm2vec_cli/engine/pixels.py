@@ -77,7 +77,7 @@ def fitted(height: int, width: int, min_pixels: int, max_pixels: int) -> tuple[i
 def preset(image: Image.Image, name: str) -> Image.Image:
     """A picture in its stored mode -> squashed to the square of one of VLM2Vec V1's presets.
 
-    `cap` squashes to 1344 x 1344 only a picture with a longer side. Done by Pillow's default filter of the mode.
+    `cap` squashes to 1344 x 1344 only a picture with a longer side. The filter is Pillow's default.
     """
     if name == "cap" and max(image.size) <= _SQUARES["high"]:
         return image

@@ -22,34 +22,45 @@ _PASS = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tiles:
-    """One picture, cut into tiles."""
+class Tiles(pixels.Visual):
+    """One picture, cut into tiles: `patches` is (tiles, side, side, 3), `grid` (1, rows, columns) of tiles.
 
-    pixels: NDArray[np.uint8]  # (tiles, side, side, 3), 0..255; those of the grid last, row by row
-    grid: tuple[int, int]  # rows and columns of tiles
-    num_tokens: int  # of the decoder
-    num_patches: int  # of the tower
-    key: str  # equal for equal tiles
+    Those of the grid stand last, row by row.
+    """
+
+    tokens: int
+    seen: int
     margin: tuple[int, int] = (0, 0)  # rows and columns of features that only show padding, on either side
+
+    @property
+    def num_tokens(self) -> int:
+        """Language-model tokens it takes."""
+        return self.tokens
+
+    @property
+    def num_patches(self) -> int:
+        """Tokens of the vision tower."""
+        return self.seen
 
 
 def cut(canvas: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """(rows*side, columns*side, 3) -> (rows*columns, side, side, 3), row by row."""
     rows, columns = canvas.shape[0] // side, canvas.shape[1] // side
     split = canvas.reshape(rows, side, columns, side, 3)
-    return split.transpose(0, 2, 1, 3, 4).reshape(rows * columns, side, side, 3)
+    tiles: NDArray[np.uint8] = split.transpose(0, 2, 1, 3, 4).reshape(rows * columns, side, side, 3)
+    return tiles
 
 
-def join(tiles: Tensor, grid: tuple[int, int]) -> Tensor:
+def join(tiles: Tensor, grid: tuple[int, int, int]) -> Tensor:
     """(rows*columns, height, width, C) -> (rows*height, columns*width, C): the inverse, for features too."""
-    (rows, columns), (_, height, width, channels) = grid, tiles.shape
+    (_, rows, columns), (_, height, width, channels) = grid, tiles.shape
     split = tiles.reshape(rows, columns, height, width, channels).transpose(1, 2)
     return split.reshape(rows * height, columns * width, channels)
 
 
 def key(tiles: NDArray[np.uint8], *facts: object) -> str:
     """A name for tiles and whatever else decides their features."""
-    digest = hashlib.blake2b(np.ascontiguousarray(tiles), digest_size=16)
+    digest = hashlib.blake2b(tiles.tobytes(), digest_size=16)
     digest.update(repr((tiles.shape, facts)).encode())
     return digest.hexdigest()
 

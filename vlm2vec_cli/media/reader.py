@@ -116,9 +116,7 @@ class MediaReader:
             return make()
         return self._caches().documents.get(source.stamp, make, lambda document: document.num_bytes)
 
-    def _picture(
-        self, parsed: MediaRef, source: Single, first: pictures.Change | None = None
-    ) -> Image.Image:
+    def _picture(self, parsed: MediaRef, source: Single, first: pictures.Change | None = None) -> Image.Image:
         if parsed.page is not None:
             page = self._document(source).render(parsed.page, self.policy)
             return first(page) if first else page
