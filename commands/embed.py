@@ -1,5 +1,6 @@
 """`vlm2vec embed`: items to vectors."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,6 +32,13 @@ def main(
     format: options.Format = None,
     adapter: options.Adapter = None,
     revision: options.Revision = None,
+    model_config: options.ModelConfig = None,
+    merge_to: Annotated[
+        str | None,
+        typer.Option(
+            "--merge-to", metavar="DIR", help="Only write the model there, its adapter merged; read no rows."
+        ),
+    ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     instruction: Instruction = None,
@@ -71,6 +79,13 @@ def main(
 
       vlm2vec prepare quickstart | vlm2vec embed -m quickstart | vlm2vec score
     """
+    if merge_to:
+        from vlm2vec_cli import merging
+
+        merging.merge(
+            model, Path(merge_to), adapter=adapter, revision=revision, dtype=dtype, config=model_config
+        )
+        return
     with streams.Session(
         inputs, output, natural="parquet", format=format, on_error=on_error, rejects=rejects,
         allow_rejects=allow_rejects, limit=limit, media_root=media_root, quiet=quiet,
@@ -88,6 +103,7 @@ def main(
             adapter=adapter, revision=revision, device=device, dtype=dtype, min_pixels=min_pixels,
             max_pixels=max_pixels, num_frames=num_frames, max_length=max_length, texts=texts, seed=seed,
             output=encoder.Output(dim, normalize), batch_tokens=batch_tokens, workers=workers,
+            config=model_config,
         )  # fmt: skip
         rows = embedding.embed(
             records, loaded, session.reject, instruction=instruction, precision=precision,

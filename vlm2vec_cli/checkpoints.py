@@ -7,6 +7,7 @@ base, both together a full model whose spare adapter is left out (it is already 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import re
@@ -14,12 +15,11 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 
-from vlm2vec_cli import plugins, released
+from vlm2vec_cli import backbones, released
 from vlm2vec_cli.backbones import RESIZES, Backbone, Limits
 from vlm2vec_cli.engine import pixels
 from vlm2vec_cli.errors import UnavailableError, UsageError
@@ -35,6 +35,8 @@ _ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 MODEL_FILES = (*_WEIGHTS, "*.index.json", *_ADAPTER_WEIGHTS, ADAPTER_CONFIG)
 _DOWNLOAD = ["*.json", "*.safetensors", "*.bin", "*.txt", "*.jinja", "*.model"]
 _SHIPPED = "quickstart"
+_HUB_ID = r"\w[\w.-]*/\w[\w.-]*"
+MERGED = "merged_adapter"  # key of vlm2vec.json
 
 
 # Module names of adapters as older libraries and other code wrote them, and ours; what is left is the same.
@@ -97,25 +99,29 @@ def find(
     What its own files leave open is filled from the entries of `released`; the entry in the file `config`
     wins over both.
     """
-    found = _find(name, adapter, revision)
-    known = released.find(name, Path(name) if Path(name).is_dir() else None)
     own = released.read(config) if config else {}
+    known = {**released.find(name, Path(name) if Path(name).is_dir() else None), **own}
+    found = _find(name, adapter, revision, known)
     limits = {**known.get("limits", {}), **found.meta.get("limits", {}), **own.get("limits", {})}
     meta = {**known, **found.meta, **own, **({"limits": limits} if limits else {})}
-    if "prompt_family" not in meta and (kind := _model_type(found.weights)) in _served():
-        meta["prompt_family"] = _module(kind, None).PROMPT_FAMILIES[0]
+    if "prompt_family" not in meta and (kind := _model_type(found.weights)) in backbones.served():
+        meta["prompt_family"] = backbones.serving(kind).PROMPT_FAMILIES[0]
     return replace(found, meta=meta)
 
 
-def _find(name: str, adapter: str | None, revision: str | None) -> Checkpoint:
-    folder, revision = _folder(name, revision)
+def _find(name: str, adapter: str | None, revision: str | None, known: Mapping[str, Any]) -> Checkpoint:
+    folder, revision = _described(name, revision, known)
     meta = _json(folder / META) if (folder / META).is_file() else {}
     full, spare = _holds(folder, _WEIGHTS), (folder / ADAPTER_CONFIG).is_file()
     if adapter:
         extra, _ = _folder(adapter, None)
         if not (extra / ADAPTER_CONFIG).is_file():
             raise UnavailableError(f"no {ADAPTER_CONFIG}", place=adapter, hint="name a PEFT adapter folder")
-        weights, base = (folder, _base_name(name)) if full else _base(folder)
+        if full and digest(extra) in (digest(folder), meta.get(MERGED)):
+            raise UsageError(
+                f"--adapter {adapter}: {name} already holds this adapter", hint="leave --adapter out"
+            )
+        weights, base = (folder, _base_name(name)) if full else _base(folder, known)
         over = _json(extra / META) if (extra / META).is_file() else meta
         own = extra if (extra / META).is_file() else folder
         return Checkpoint(name, own, weights, base, extra, revision, over)
@@ -126,12 +132,18 @@ def _find(name: str, adapter: str | None, revision: str | None) -> Checkpoint:
             )
         return Checkpoint(name, folder, folder, _base_name(name), None, revision, meta)
     if spare:
-        return Checkpoint(name, folder, *_base(folder), folder, revision, meta)
+        return Checkpoint(name, folder, *_base(folder, known), folder, revision, meta)
     raise UnavailableError(
         "no weights and no adapter in this folder",
         place=name,
         hint=f"expected {_WEIGHTS[0]}, {_WEIGHTS[1]} or {ADAPTER_CONFIG}",
     )
+
+
+def digest(folder: Path) -> str | None:
+    """A name for the adapter in a folder; None without one."""
+    path = next((folder / name for name in _ADAPTER_WEIGHTS if (folder / name).is_file()), None)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path else None
 
 
 def load(
@@ -153,11 +165,11 @@ def load_base(
     config = checkpoint.weights / "config.json"
     if not config.is_file():
         raise UnavailableError("no config.json", place=str(checkpoint.weights))
-    if (kind := _model_type(checkpoint.weights)) not in _served():
+    if (kind := _model_type(checkpoint.weights)) not in backbones.served():
         raise UnavailableError(
             f"model_type {kind!r} is not supported",
             place=str(config),
-            hint=f"supported: {', '.join(_served())}",
+            hint=f"supported: {', '.join(backbones.served())}",
         )
     tokenizer = next(
         (
@@ -167,35 +179,11 @@ def load_base(
         ),
         checkpoint.weights,
     )
-    module = _module(kind, family)
+    module = backbones.serving(kind, family)
     backbone: Backbone = module.load(
         checkpoint.weights, tokenizer, limits, family=family, dtype=dtype, device=device
     )
     return backbone
-
-
-def _served() -> list[str]:
-    """Every model_type that a backbone serves."""
-    return sorted({kind for name in plugins.names("backbones") for kind in _backbone(name).MODEL_TYPES})
-
-
-def _module(kind: str, family: str | None) -> ModuleType:
-    """The backbone for a model_type and a prompt family; without a family, the one named like the type."""
-    modules = [_backbone(name) for name in plugins.names("backbones")]
-    serving = [one for one in modules if kind in one.MODEL_TYPES]
-    if family is None:
-        return next(one for one in serving if one.__name__.endswith(f".{kind}"))
-    for one in serving:
-        if family in one.PROMPT_FAMILIES:
-            return one
-    known = sorted({name for one in serving for name in one.PROMPT_FAMILIES})
-    raise UnavailableError(
-        f"prompt family {family!r} is unknown for model_type {kind!r}", hint=f"known: {', '.join(known)}"
-    )
-
-
-def _backbone(name: str) -> ModuleType:
-    return plugins.load("backbones", name)
 
 
 def _model_type(folder: Path) -> str:
@@ -334,12 +322,17 @@ def _base_name(name: str) -> str:
     return str(Path(name).absolute()) if name != _SHIPPED and Path(name).is_dir() else name
 
 
-def _base(folder: Path) -> tuple[Path, str]:
-    """The folder with the full weights that an adapter names as its base, and what others may call it."""
+def _base(folder: Path, known: Mapping[str, Any]) -> tuple[Path, str]:
+    """The folder with the full weights that an adapter names as its base, and what others may call it.
+
+    An adapter that names a folder of its author's is put on what is known to be its base.
+    """
     base = _json(folder / ADAPTER_CONFIG).get("base_model_name_or_path") or ""
     for near in (Path(base), folder / base, folder.parent / base):
         if base and near.is_dir() and _holds(near, _WEIGHTS):
             return near, str(near.absolute())
+    if "base" in known and not re.fullmatch(_HUB_ID, base):
+        base = known["base"]
     try:
         return _folder(base, None)[0], base
     except UnavailableError as error:
@@ -350,6 +343,14 @@ def _base(folder: Path) -> tuple[Path, str]:
         ) from None
 
 
+def _described(name: str, revision: str | None, known: Mapping[str, Any]) -> tuple[Path, str | None]:
+    """As `_folder`; where no revision is asked for, the one that is known, if it can be had."""
+    if revision is None and "revision" in known and not Path(name).is_dir():
+        with contextlib.suppress(UnavailableError):
+            return _folder(name, known["revision"])
+    return _folder(name, revision)
+
+
 def _folder(name: str, revision: str | None) -> tuple[Path, str | None]:
     """A local folder as it is, the shipped model, or a hub snapshot (from the cache when offline)."""
     if name == _SHIPPED:  # a folder of that name is ./quickstart
@@ -358,7 +359,7 @@ def _folder(name: str, revision: str | None) -> tuple[Path, str | None]:
         return Path(str(files("vlm2vec_cli.quickstart"))) / "checkpoint", None
     if name and Path(name).is_dir():
         return Path(name), revision
-    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
+    if not re.fullmatch(_HUB_ID, name):
         raise UnavailableError(
             "no such model folder",
             place=name,

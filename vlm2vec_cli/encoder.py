@@ -168,8 +168,12 @@ def load(
     output: Output = Output(),
     batch_tokens: int | None = None,
     workers: int | None = None,
+    config: str | None = None,
 ) -> Encoder:
-    """The encoder of a folder, a hub id, `quickstart`, or `tiny` (made from `texts` and `seed`)."""
+    """The encoder of a folder, a hub id, `quickstart`, or `tiny` (made from `texts` and `seed`).
+
+    `config` is a file with what the model's own files leave open, see `released`.
+    """
     place = pick_device(device)
     number = pick_dtype(dtype, place)
     given = {
@@ -180,7 +184,7 @@ def load(
     }
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = checkpoints.find(make_tiny(Path(folder), texts or (), seed) if model == TINY else model,
-                                      adapter=adapter, revision=revision)  # fmt: skip
+                                      adapter=adapter, revision=revision, config=config)  # fmt: skip
         limits: Limits = checkpoint.limits(**given)
         backbone = checkpoints.load(checkpoint, limits, dtype=number, device=place)
         encoder = Encoder(backbone, checkpoint, media, output, batch_tokens=batch_tokens, workers=workers)

@@ -109,6 +109,14 @@ Adapter = Annotated[
 Revision = Annotated[
     str | None, typer.Option("--revision", metavar="NAME", help="The hub revision of the model.")
 ]
+ModelConfig = Annotated[
+    str | None,
+    typer.Option(
+        "--model-config",
+        metavar="FILE",
+        help="JSON with what the model's files leave open: prompt_family, limits, base.",
+    ),
+]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")]
 Dtype = Annotated[
     str,

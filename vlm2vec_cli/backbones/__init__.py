@@ -11,7 +11,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
+
+from vlm2vec_cli import plugins
+from vlm2vec_cli.errors import UnavailableError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,6 +58,30 @@ class Encoded:
     def num_patches(self) -> int:
         """Patches of the vision tower."""
         return sum(visual.num_patches for visual in self.visuals)
+
+
+def served() -> list[str]:
+    """Every model_type that a backbone serves."""
+    return sorted({kind for module in _modules() for kind in module.MODEL_TYPES})
+
+
+def serving(kind: str, family: str | None = None) -> ModuleType:
+    """The backbone for a model_type and a prompt family; without a family, the one named like the type.
+
+    Raises UnavailableError for a family that none of the type's backbones has.
+    """
+    modules = [module for module in _modules() if kind in module.MODEL_TYPES]
+    for module in modules:
+        if family in module.PROMPT_FAMILIES or (family is None and module.__name__.endswith(f".{kind}")):
+            return module
+    known = sorted({name for module in modules for name in module.PROMPT_FAMILIES})
+    raise UnavailableError(
+        f"no prompt family {family!r} for model_type {kind!r}", hint=f"known: {', '.join(known)}"
+    )
+
+
+def _modules() -> list[ModuleType]:
+    return [plugins.load("backbones", name) for name in plugins.names("backbones")]
 
 
 class Backbone(Protocol):

@@ -6,7 +6,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,8 +25,6 @@ class Packed(ABC):
 
     `model` has a transformers decoder as `language_model`.
     """
-
-    AXES: ClassVar[int | None] = None  # of the rotary positions; None: one, as transformers' text models
 
     def __init__(self, model: Any, tower: nn.Module, tokenizer: Any, limits: Limits, family: str) -> None:
         self.model = model
@@ -73,7 +71,7 @@ class Packed(ABC):
         position_T = torch.from_numpy(positions).to(device)
         out = decoder(
             inputs_embeds=states_TD.unsqueeze(0),
-            position_ids=position_T.expand(self.AXES, 1, -1) if self.AXES else position_T.unsqueeze(-2),
+            position_ids=position_T.unsqueeze(-2),
             segment_lengths=lengths,
             use_cache=False,
             **more,
@@ -82,7 +80,7 @@ class Packed(ABC):
         return pooled_BD
 
     def positions(self, encoded: Encoded) -> NDArray[np.int64]:
-        """Rotary positions of one input's tokens: (tokens,), or (AXES, tokens)."""
+        """Rotary positions of one input's tokens: (tokens,), or (axes, tokens) where there are several."""
         return np.arange(encoded.num_tokens)
 
     def beside(self, features_VF: Tensor, slots_V: Tensor, num_tokens: int) -> dict[str, Any]:

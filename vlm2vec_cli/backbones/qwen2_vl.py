@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 import transformers
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -34,8 +35,10 @@ NUM_FRAMES = 8
 class Qwen2VL(Packed):
     """See `vlm2vec_cli.backbones.Backbone`."""
 
-    AXES: ClassVar[int | None] = 3
     PROCESSOR: ClassVar[str] = "Qwen2VLProcessor"
+    PATCH: ClassVar[int] = pixels.PATCH
+    MEAN: ClassVar[tuple[float, ...]] = pixels.MEAN
+    STD: ClassVar[tuple[float, ...]] = pixels.STD
 
     def __init__(self, wrapper: Any, tokenizer: Any, limits: Limits, family: str = PROMPT_FAMILY) -> None:
         super().__init__(wrapper.model, wrapper.model.visual, tokenizer, limits, family)
@@ -73,6 +76,10 @@ class Qwen2VL(Packed):
         ids = ids[: self.limits.max_length] if len(ids) else np.array([self._pad_id])
         return Encoded(ids, (), np.empty(0, dtype=np.int64))
 
+    def positions(self, encoded: Encoded) -> NDArray[np.int64]:
+        """(3, tokens): 0, 1, 2, ... on all three axes, over visual tokens, too."""
+        return np.broadcast_to(np.arange(encoded.num_tokens), (3, encoded.num_tokens))
+
     def look(self, visuals: Sequence[pixels.Visual]) -> Tensor:
         """(sum of visual tokens, D): one pass of the vision tower."""
         segments = tuple(visual.grid[1] * visual.grid[2] for visual in visuals for _ in range(visual.grid[0]))
@@ -83,7 +90,8 @@ class Qwen2VL(Packed):
         tower: Any = self.tower
         patches = torch.from_numpy(np.concatenate([visual.patches for visual in visuals]))
         grid = torch.tensor([visual.grid for visual in visuals], device=tower.device)
-        return tower(normalised(patches.to(tower.device)).to(tower.dtype), grid_thw=grid, **more)
+        values = normalised(patches.to(tower.device), self.MEAN, self.STD)
+        return tower(values.to(tower.dtype), grid_thw=grid, **more)
 
     def save(self, folder: Path, *, dtype: torch.dtype | None = None) -> None:
         """Full weights, tokenizer and processor files in the family's published layout."""
@@ -93,9 +101,18 @@ class Qwen2VL(Packed):
     def save_processor(self, folder: Path) -> None:
         """Tokenizer and preprocessor files."""
         self.tokenizer.save_pretrained(folder)
-        (folder / "preprocessor_config.json").write_text(
-            json.dumps(preprocessor(self.limits, self.PROCESSOR), indent=2) + "\n"
-        )
+        fields = {
+            "min_pixels": self.limits.min_pixels,
+            "max_pixels": self.limits.max_pixels,
+            "patch_size": self.PATCH,
+            "temporal_patch_size": pixels.TEMPORAL,
+            "merge_size": pixels.MERGE,
+            "image_mean": list(self.MEAN),
+            "image_std": list(self.STD),
+            "image_processor_type": "Qwen2VLImageProcessor",
+            "processor_class": self.PROCESSOR,
+        }
+        (folder / "preprocessor_config.json").write_text(json.dumps(fields, indent=2) + "\n")
 
 
 class _PatchEmbed(nn.Module):
@@ -109,25 +126,10 @@ class _PatchEmbed(nn.Module):
         self.proj = proj
 
     def forward(self, patches: Tensor) -> Tensor:
-        """(N, 3*2*14*14) -> (N, width)."""
+        """(N, 3*2*patch*patch) -> (N, width)."""
         weight: Any = self.proj.weight
         bias: Any = self.proj.bias
         return functional.linear(patches.to(weight.dtype), weight.flatten(1), bias)
-
-
-def preprocessor(limits: Limits, processor: str) -> dict[str, Any]:
-    """The content of preprocessor_config.json for these limits."""
-    return {
-        "min_pixels": limits.min_pixels,
-        "max_pixels": limits.max_pixels,
-        "patch_size": pixels.PATCH,
-        "temporal_patch_size": pixels.TEMPORAL,
-        "merge_size": pixels.MERGE,
-        "image_mean": list(pixels.MEAN),
-        "image_std": list(pixels.STD),
-        "image_processor_type": "Qwen2VLImageProcessor",
-        "processor_class": processor,
-    }
 
 
 def load(
@@ -145,9 +147,10 @@ def load(
     return Qwen2VL(wrapper.to(device), load_tokenizer(tokenizer), limits, family)
 
 
-def normalised(patches: Tensor) -> Tensor:
-    """8-bit patches (N, 3*2*14*14) to CLIP-normalised float32."""
-    per_channel = pixels.TEMPORAL * pixels.PATCH * pixels.PATCH
-    mean = torch.tensor(pixels.MEAN, device=patches.device).repeat_interleave(per_channel)
-    std = torch.tensor(pixels.STD, device=patches.device).repeat_interleave(per_channel)
-    return (patches.float() / 255 - mean) / std
+def normalised(
+    patches: Tensor, mean: Sequence[float] = pixels.MEAN, std: Sequence[float] = pixels.STD
+) -> Tensor:
+    """8-bit patches (N, 3*pixels) to float32, normalised by channel (CLIP's statistics)."""
+    per_channel = patches.shape[1] // 3
+    of_channel = torch.tensor([mean, std], device=patches.device).repeat_interleave(per_channel, dim=1)
+    return (patches.float() / 255 - of_channel[0]) / of_channel[1]

@@ -32,10 +32,11 @@ def prompt(
     image_token: str = IMAGE_TOKEN,
     video_token: str = VIDEO_TOKEN,
     also: Sequence[str] = (),
+    between: str = " ",
 ) -> str:
     """The prompt of one content with a model's own visual tokens, one token for each visual.
 
-    `also` are texts that mean `<image>`, too.
+    `also` are texts that mean `<image>`, too; `between` stands behind tokens that are put in front.
     A token without a visual stays when the content has no visual at all: it is embedded as an ordinary token.
     Raises DataError when a content with visuals places another number of tokens than it has visuals.
     """
@@ -54,9 +55,9 @@ def prompt(
     placed_images, placed_videos = whole.count(image_token), whole.count(video_token)
     front = ""
     if num_videos and not placed_videos:
-        front, placed_videos = f"{video_token} ", 1
+        front, placed_videos = f"{video_token}{between}", 1
     if num_images and not placed_images:
-        front, placed_images = front + image_token * num_images + " ", num_images
+        front, placed_images = front + image_token * num_images + between, num_images
     for noun, placed, given in (("image", placed_images, num_images), ("video", placed_videos, num_videos)):
         if placed != given:
             raise DataError(

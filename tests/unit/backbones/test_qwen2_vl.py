@@ -97,12 +97,16 @@ def test_foreign_weights_are_refused(tmp_path) -> None:
     state.pop("model.layers.0.mlp.down_proj.weight")
     save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UnavailableError, match=r"missing keys in the weights: .*down_proj"):
-        qwen2_vl.load(tmp_path, tmp_path, golden.LIMITS, family="vlm2vec-v2", dtype=torch.float32, device="cpu")
+        qwen2_vl.load(
+            tmp_path, tmp_path, golden.LIMITS, family="vlm2vec-v2", dtype=torch.float32, device="cpu"
+        )
 
 
 def test_saved_weights_load_again_and_give_the_same_vectors(tmp_path) -> None:
     golden.fresh().save(tmp_path)
-    again = qwen2_vl.load(tmp_path, tmp_path, golden.LIMITS, family="vlm2vec-v2", dtype=torch.float32, device="cpu")
+    again = qwen2_vl.load(
+        tmp_path, tmp_path, golden.LIMITS, family="vlm2vec-v2", dtype=torch.float32, device="cpu"
+    )
     with torch.inference_mode():
         assert torch.equal(
             again.forward([golden.encoded("i10_rgba")]),
