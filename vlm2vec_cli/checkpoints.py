@@ -117,7 +117,7 @@ def _find(name: str, adapter: str | None, revision: str | None, known: Mapping[s
         extra, _ = _folder(adapter, None)
         if not (extra / ADAPTER_CONFIG).is_file():
             raise UnavailableError(f"no {ADAPTER_CONFIG}", place=adapter, hint="name a PEFT adapter folder")
-        if full and digest(extra) in (digest(folder), meta.get(MERGED)):
+        if full and (added := digest(extra)) and added in (digest(folder), meta.get(MERGED)):
             raise UsageError(
                 f"--adapter {adapter}: {name} already holds this adapter", hint="leave --adapter out"
             )

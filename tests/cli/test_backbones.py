@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import golden
-from backbones import ALL, GME, LLAVA_NEXT, PHI3_V, QWEN2_5_VL, ROOT, Family
+from backbones import ALL, GME, LLAVA_NEXT, PHI3_V, QWEN2_5_VL, ROOT, Family, qwen3_vl
 from runner import Done
 from warm import Warm
 
@@ -203,6 +203,31 @@ def _plain_transformers(folder: Path, text: str) -> np.ndarray:
     with torch.inference_mode():
         state = model.model(input_ids=ids).last_hidden_state[0, -1]
     return torch.nn.functional.normalize(state, dim=-1).numpy()
+
+
+# ------------------------------------------------------------------- training
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl", "phi3_v"])
+def test_an_adapter_trained_on_a_backbone_is_embedded_with(family: str, warm: Warm) -> None:
+    model = QWEN2_5_VL.model if family == "qwen2_5_vl" else PHI3_V.model
+    if family == "qwen3_vl":
+        qwen3_vl(model := warm.work / "model")
+    pairs = [{"query": {"text": f"what is {n}"}, "positive": {"text": f"the answer {n}"}} for n in range(4)]
+    pairs[0]["query"]["image"] = "images/tiny_20x16.png"
+    stdin = b"".join(json.dumps(pair).encode() + b"\n" for pair in pairs)
+    done = warm(
+        "train", "-m", model, "--lora", "--lora-r", "2", "--batch-size", "4", "--max-steps", "2",
+        "--warmup-steps", "1", "--learning-rate", "0.01", "--precision", "fp32", "--device", "cpu",
+        "--media-root", ROOT, "-o", "run", stdin=stdin,
+    )  # fmt: skip
+    assert (done.exit_code, done.stderr) == (0, b"")
+    meta = json.loads((warm.work / "run" / "vlm2vec.json").read_bytes())
+    families = {"qwen2_5_vl": "vlm2vec-v2", "qwen3_vl": "qwen3-vl", "phi3_v": "vlm2vec-v1"}
+    assert (meta["prompt_family"], meta["base_model"]) == (families[family], str(model))
+    row = {"text": "what is 1"}
+    trained, base = (embed(warm, [row], "-m", name).rows[0]["embedding"] for name in ("run", model))
+    assert np.abs(np.subtract(trained, base)).max() > 1e-3
 
 
 # ------------------------------------------------------------------- what is refused

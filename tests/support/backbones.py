@@ -1,13 +1,15 @@
 """Tiny models of every backbone, and what the published code computed with them."""
 
 import json
+import shutil
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import transformers
 
 import golden
 from vlm2vec_cli import checkpoints
@@ -112,3 +114,33 @@ PHI3_V = Family("phi3_v", ROOT / "phi3_v" / "tiny")
 QWEN2_5_VL = Family("qwen2_5_vl", ROOT / "qwen2_5_vl" / "tiny")
 GME = Family("gme", golden.MODEL, prompt_family="gme")
 ALL = (LLAVA_NEXT, PHI3_V, QWEN2_5_VL, GME)
+
+
+@cache
+def qwen3_vl(folder: Path) -> Any:
+    """A random Qwen3-VL of small sizes, saved in `folder` beside the tokenizer of the tiny Qwen2-VL."""
+    config = transformers.Qwen3VLConfig(
+        text_config={
+            "vocab_size": 1024, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2],
+                                "mrope_interleaved": True},
+            "tie_word_embeddings": True,
+        },
+        vision_config={
+            "depth": 4, "hidden_size": 32, "num_heads": 2, "intermediate_size": 64, "out_hidden_size": 64,
+            "deepstack_visual_indexes": [0, 1, 2], "num_position_embeddings": 64, "patch_size": 16,
+        },
+        image_token_id=1012, video_token_id=1013, vision_start_token_id=1009, vision_end_token_id=1010,
+        tie_word_embeddings=True,
+    )  # fmt: skip
+    torch.manual_seed(5)
+    transformers.utils.logging.disable_progress_bar()
+    model = transformers.Qwen3VLForConditionalGeneration(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)  # so that what is seen and where it stands matter
+    model.save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(golden.MODEL / name, folder)
+    return model

@@ -26,6 +26,16 @@ if TYPE_CHECKING:
     from vlm2vec_cli.media import MediaReader
 
 
+_DECODER = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+LORA_TARGETS: Mapping[str, tuple[str, ...]] = {
+    "qwen2_vl": _DECODER,
+    "qwen2_5_vl": _DECODER,  # the MLPs of its vision tower have these names, too, as in the published runs
+    "qwen3_vl": _DECODER,
+    "llava_next": (*_DECODER, "out_proj"),  # and the attention of its vision tower
+    "phi3_v": ("qkv_proj", "o_proj", "gate_up_proj", "down_proj", "q_proj", "k_proj", "v_proj", "out_proj"),
+}
+"""Names of the linear layers that an adapter is put on, by model_type, as VLM2Vec trained them."""
+
 RESIZES = ("high", "mid", "low", "cap")
 
 

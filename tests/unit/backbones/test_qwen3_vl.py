@@ -1,22 +1,19 @@
 """Qwen3-VL against the stock model on random weights: chat layout, positions, added features, pixels."""
 
 import json
-import shutil
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import transformers
 
 import golden
-from backbones import ROOT
+from backbones import ROOT, qwen3_vl
 from vlm2vec_cli import checkpoints
 from vlm2vec_cli.backbones.qwen2_vl import normalised
 
-IMAGE, START, END, VIDEO = 1012, 1009, 1010, 1013
+IMAGE, VIDEO = 1012, 1013
 PICTURES = ["images/rgb_320x240.png", "images/tiny_20x16.png"]
 FRAMES = [f"qwen2_5_vl/frames/frame_{number}.png" for number in range(3)]
 ROWS: dict[str, dict[str, Any]] = {
@@ -28,40 +25,10 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
-@cache
-def stock(folder: Path) -> Any:
-    """A random model of small sizes, saved in `folder` beside the tokenizer of the tiny Qwen2-VL."""
-    config = transformers.Qwen3VLConfig(
-        text_config={
-            "vocab_size": 1024, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4,
-            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2],
-                                "mrope_interleaved": True},
-            "tie_word_embeddings": True,
-        },
-        vision_config={
-            "depth": 4, "hidden_size": 32, "num_heads": 2, "intermediate_size": 64, "out_hidden_size": 64,
-            "deepstack_visual_indexes": [0, 1, 2], "num_position_embeddings": 64, "patch_size": 16,
-        },
-        image_token_id=IMAGE, video_token_id=VIDEO, vision_start_token_id=START, vision_end_token_id=END,
-        tie_word_embeddings=True,
-    )  # fmt: skip
-    torch.manual_seed(5)
-    transformers.utils.logging.disable_progress_bar()
-    model = transformers.Qwen3VLForConditionalGeneration(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(3)  # so that what is seen and where it stands matter
-    model.save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(golden.MODEL / name, folder)
-    return model
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("qwen3")
-    stock(made)
+    qwen3_vl(made)
     return made
 
 
@@ -113,7 +80,7 @@ def test_the_chat_layout(backbone: Any, name: str, expected: str) -> None:
 def test_positions_are_the_stock_models(backbone: Any, folder: Path, name: str) -> None:
     encoded = encode(backbone, name)
     given = _given(encoded)
-    positions, _ = stock(folder).model.get_rope_index(
+    positions, _ = qwen3_vl(folder).model.get_rope_index(
         given["input_ids"],
         given["mm_token_type_ids"],
         given.get("image_grid_thw"),
@@ -126,7 +93,7 @@ def test_positions_are_the_stock_models(backbone: Any, folder: Path, name: str) 
 def test_states_are_the_stock_models(backbone: Any, folder: Path, name: str) -> None:
     encoded = encode(backbone, name)
     with torch.inference_mode():
-        expected = stock(folder).model(**_given(encoded)).last_hidden_state[0, -1]
+        expected = qwen3_vl(folder).model(**_given(encoded)).last_hidden_state[0, -1]
         ours = backbone.forward([encoded])[0]
     # Normalised as embeddings are: the states of these weights reach 5.
     assert torch.allclose(unit(ours), unit(expected), atol=2e-5)
