@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from vlm2vec_cli.errors import DataError, MissingError, nearest
@@ -38,10 +38,11 @@ def find(name: str, folder: Path | None = None) -> Entry:
     entries = _entries()
     if folder is None:
         return entries.get(name.lower(), {})
-    last = {key.rpartition("/")[2]: entry for key, entry in entries.items()}
+    folder = folder.absolute()
     # A hub cache keeps a model in models--ORGANISATION--NAME/snapshots/REVISION.
-    names = [part.rpartition("--")[2].lower() for part in (folder.name, *PurePath(folder).parts[-3:-2])]
-    return next((last[one] for one in names if one in last), {})
+    cached = folder.parent.name == "snapshots"
+    last = (folder.parent.parent.name.rpartition("--")[2] if cached else folder.name).lower()
+    return next((entry for key, entry in entries.items() if key.rpartition("/")[2] == last), {})
 
 
 def read(path: str) -> Entry:

@@ -1,10 +1,13 @@
 """Equal to the reference to 2e-5: ids, pixels, vectors; alone and in any mixture, order and budget."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import golden
 from vlm2vec_cli.backbones import qwen2_vl
@@ -120,3 +123,24 @@ def test_target_sizes_are_multiples_inside_the_budget(height: int, width: int) -
     assert high % 28 == wide % 28 == 0
     assert high * wide <= pixels.MAX_PIXELS
     assert high * wide >= pixels.MIN_PIXELS
+
+
+def test_the_first_generation_squashes_pictures_and_says_image_1() -> None:
+    first = qwen2_vl.load(
+        golden.MODEL, golden.MODEL, replace(golden.LIMITS, resize="mid"), family="vlm2vec-v1",
+        dtype=torch.float32, device="cpu",
+    )  # fmt: skip
+    row = {"image": "images/rgba_180x240.png"}
+    seen = first.encode(
+        {**row, "text": "<|image_1|> Represent the given image."}, golden.ROOT, golden.media()
+    )
+    assert [visual.grid for visual in seen.visuals] == [(1, 48, 48)]
+    again = first.encode({**row, "text": "<image> Represent the given image."}, golden.ROOT, golden.media())
+    assert seen.ids.tolist() == again.ids.tolist()
+    with Image.open(golden.ROOT / row["image"]) as stored:
+        assert stored.mode == "RGBA"
+        squashed = stored.resize((672, 672)).convert(
+            "RGB"
+        )  # alpha takes part in the resize, then it is dropped
+    expected = pixels.picture(squashed, golden.LIMITS.min_pixels, golden.LIMITS.max_pixels)
+    assert np.array_equal(seen.visuals[0].patches, expected.patches)
