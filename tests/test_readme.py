@@ -319,6 +319,7 @@ def test_the_backbone() -> None:
         "weights",
         "tokenizer",
         "limits",
+        "family",
         "dtype",
         "device",
     ]
