@@ -22,7 +22,7 @@ from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration
 from transformers.utils import logging
 
 from vlm2vec_cli.backbones import Encoded, Limits
-from vlm2vec_cli.engine import attention, pixels, prompts
+from vlm2vec_cli.engine import attention, packing, pixels, prompts
 from vlm2vec_cli.errors import DataError, UnavailableError
 from vlm2vec_cli.media import MediaReader
 
@@ -85,26 +85,22 @@ class Qwen2VL:
     def forward(self, batch: Sequence[Encoded]) -> Tensor:
         """(B, D) states of the last tokens after the final norm, not normalised, in the model's dtype."""
         device, decoder = self.model.device, self.model.language_model
-        lengths = tuple(encoded.num_tokens for encoded in batch)
-        ids_T = torch.from_numpy(np.concatenate([encoded.ids for encoded in batch])).to(device)
-        states_TD = decoder.embed_tokens(ids_T)
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        if any(encoded.visuals for encoded in batch):
-            slots = np.concatenate([encoded.slots + at for encoded, at in zip(batch, offsets, strict=False)])
-            features_VD = self.see([visual for encoded in batch for visual in encoded.visuals])
-            slots_V = torch.from_numpy(slots).to(device)
-            states_TD = states_TD.index_copy(0, slots_V, features_VD.to(states_TD.dtype))
-        position_T = torch.from_numpy(np.concatenate([np.arange(length) for length in lengths])).to(device)
+        packed = packing.pack(batch)
+        states_TD = decoder.embed_tokens(torch.from_numpy(packed.ids).to(device))
+        if packed.visuals:
+            features_VD = self.see(packed.visuals).to(states_TD.dtype)
+            states_TD = states_TD.index_copy(0, torch.from_numpy(packed.slots).to(device), features_VD)
+        position_T = torch.from_numpy(packed.positions).to(device)
         out = decoder(
             inputs_embeds=states_TD.unsqueeze(0),
             position_ids=position_T.expand(3, 1, -1),
             # A ready mask per layer type keeps transformers from building one: segments are the attention's
             # business.
             attention_mask=dict.fromkeys(("full_attention", "sliding_attention")),
-            segment_lengths=lengths,
             use_cache=False,
+            **packed.attention,
         ).last_hidden_state[0]
-        pooled_BD: Tensor = out[torch.from_numpy(offsets[1:] - 1).to(device)]
+        pooled_BD: Tensor = out[torch.from_numpy(packed.last).to(device)]
         return pooled_BD
 
     def see(self, visuals: Sequence[pixels.Visual]) -> Tensor:
