@@ -11,6 +11,8 @@ import contextlib
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,9 @@ from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration
 from transformers.utils import logging
 
 from vlm2vec_cli.backbones import Encoded, Limits
+from vlm2vec_cli.backbones._visuals import Visuals
 from vlm2vec_cli.engine import attention, packing, pixels, prompts
+from vlm2vec_cli.engine.seeing import Seeing
 from vlm2vec_cli.errors import DataError, UnavailableError
 from vlm2vec_cli.media import MediaReader
 
@@ -43,23 +47,20 @@ class Qwen2VL:
         self.dim = int(wrapper.config.text_config.hidden_size)
         self._image_id = int(wrapper.config.image_token_id)
         self._video_id = int(wrapper.config.video_token_id)
-        self._seen: dict[str, Tensor] | None = None
+        self._visuals = Visuals(
+            partial(pixels.picture, min_pixels=limits.min_pixels, max_pixels=limits.max_pixels),
+            partial(pixels.clip, min_pixels=limits.min_pixels, max_pixels=limits.max_pixels),
+        )
+        self._see = Seeing(self._look)
         self._pad_id = int(tokenizer.pad_token_id or 0)
         for part in (wrapper.config, wrapper.config.text_config, wrapper.config.vision_config):
             part._attn_implementation = attention.NAME
 
     def encode(self, content: Mapping[str, Any], root: Path, media: MediaReader) -> Encoded:
         """Tokens and pixels of one content. Raises UserErrors without a place."""
-        images = [
-            pixels.picture(media.image(ref, root), self.limits.min_pixels, self.limits.max_pixels)
-            for ref in prompts.as_list(content.get("image"))
-        ]
-        clips = []
-        if video := content.get("video"):
-            frames = media.frames(
-                video, root, num_frames=int(content.get("num_frames") or self.limits.num_frames)
-            )
-            clips.append(pixels.clip(frames, self.limits.min_pixels, self.limits.max_pixels))
+        num_frames = int(content.get("num_frames") or self.limits.num_frames)
+        images = self._visuals.images(content, root, media)
+        clips = self._visuals.clips(content, root, media, num_frames)
         return self._expand(prompts.prompt(content), images, clips)
 
     def _expand(self, prompt: str, images: list[pixels.Visual], clips: list[pixels.Visual]) -> Encoded:
@@ -88,7 +89,7 @@ class Qwen2VL:
         packed = packing.pack(batch)
         states_TD = decoder.embed_tokens(torch.from_numpy(packed.ids).to(device))
         if packed.visuals:
-            features_VD = self.see(packed.visuals).to(states_TD.dtype)
+            features_VD = self._see(packed.visuals, device).to(states_TD.dtype)
             states_TD = states_TD.index_copy(0, torch.from_numpy(packed.slots).to(device), features_VD)
         position_T = torch.from_numpy(packed.positions).to(device)
         out = decoder(
@@ -103,33 +104,9 @@ class Qwen2VL:
         pooled_BD: Tensor = out[torch.from_numpy(packed.last).to(device)]
         return pooled_BD
 
-    def see(self, visuals: Sequence[pixels.Visual]) -> Tensor:
-        """(sum of visual tokens, D) features in the order of `visuals`; each distinct picture passes the
-        tower once."""
-        parts = {
-            visual.key: self._seen[visual.key].to(self.model.device)
-            for visual in visuals
-            if self._seen and visual.key in self._seen
-        }
-        if new := list({visual.key: visual for visual in visuals if visual.key not in parts}.values()):
-            features = torch.split(self._look(new), [visual.num_tokens for visual in new])
-            parts.update((visual.key, part) for visual, part in zip(new, features, strict=True))
-            if self._seen is not None:
-                self._seen.update((visual.key, parts[visual.key].detach().cpu()) for visual in new)
-        return torch.cat([parts[visual.key] for visual in visuals])
-
-    @contextlib.contextmanager
-    def seeing_once(self) -> Iterator[None]:
-        """Inside, a picture passes a frozen vision tower once, however many forward passes need it.
-
-        What the tower computed waits in host memory: less than the patches it came from take there.
-        """
-        trained = any(parameter.requires_grad for parameter in self.model.visual.parameters())
-        self._seen = None if trained else {}
-        try:
-            yield
-        finally:
-            self._seen = None
+    def seeing_once(self) -> AbstractContextManager[None]:
+        """See `vlm2vec_cli.engine.seeing`."""
+        return self._see.once(self.model.visual)
 
     def _look(self, visuals: Sequence[pixels.Visual]) -> Tensor:
         """(sum of visual tokens, D): one pass of the vision tower."""

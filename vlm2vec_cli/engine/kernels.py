@@ -11,6 +11,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ def find(device: torch.device, dtype: torch.dtype, head_dim: int) -> Kernel | No
 def right(kernel: Kernel, device: torch.device, dtype: torch.dtype, head_dim: int) -> bool:
     """Whether the kernel gives what plain attention gives for one segment with and one without ancestors."""
     generator = torch.Generator().manual_seed(0)
-    keys, queries, heads, kv_heads = (7, 5), (3, 5), 4, 2
+    keys, queries, heads, kv_heads = [7, 5], [3, 5], 4, 2
     query, key, value = (
         torch.randn(sum(lengths), count, head_dim, generator=generator).to(device, dtype)
         for lengths, count in ((queries, heads), (keys, kv_heads), (keys, kv_heads))
@@ -60,7 +61,8 @@ def right(kernel: Kernel, device: torch.device, dtype: torch.dtype, head_dim: in
     )
     found = kernel(query, key, value, ends_q, ends_k, max(queries), max(keys), True, None)
     parts = []
-    for q, k, v in zip(query.split(queries), key.split(keys), value.split(keys), strict=True):
+    pieces = (torch.split(query, queries), torch.split(key, keys), torch.split(value, keys))
+    for q, k, v in zip(*pieces, strict=True):
         mask = torch.ones(len(q), len(k), dtype=torch.bool, device=device).tril(len(k) - len(q))
         q, k, v = (one.float().transpose(0, 1) for one in (q, k, v))
         k, v = (one.repeat_interleave(heads // kv_heads, dim=0) for one in (k, v))
@@ -82,10 +84,11 @@ def _installed() -> Iterator[Kernel]:
             ) -> Tensor:  # fmt: skip
                 window = (-1, 0) if causal else (-1, -1)
                 grouped = q.shape[1] != k.shape[1]
-                out: Tensor = varlen_attn(
+                out: Any = varlen_attn(
                     q, k, v, ends_q, ends_k, max_q, max_k, scale=scale, window_size=window, enable_gqa=grouped
                 )  # fmt: skip
-                return out
+                attended: Tensor = out
+                return attended
 
             yield pytorch
     try:

@@ -8,6 +8,7 @@ it continue. Sequences are arrays of integers in which equal numbers mean equal 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 
 Ids = NDArray[np.int64]
 
-# A beginning becomes a segment of its own where it is this long and saves this many tokens: each segment costs
-# the attention a few calls.
+# A beginning becomes a segment of its own where it is this long and saves this many tokens: each segment
+# costs the attention a few calls.
 _LEAST_LENGTH = 4
 _LEAST_SAVED = 16
 
@@ -46,9 +47,7 @@ def flat(lengths: Sequence[int]) -> Tree:
 def build(sequences: Sequence[Ids]) -> Tree:
     """The prefix tree of sequences that are not empty, in any order; equal ones share everything."""
     order = sorted(range(len(sequences)), key=lambda row: sequences[row].tobytes())
-    shared = [
-        common(sequences[before], sequences[row]) for before, row in zip(order, order[1:], strict=False)
-    ]
+    shared = [common(sequences[before], sequences[row]) for before, row in pairwise(order)]
     if not any(length >= _LEAST_LENGTH for length in shared):
         return flat([len(one) for one in sequences])
     # A sequence that the next one begins with needs no segment: its last token is one of the next one's.
@@ -104,7 +103,8 @@ def _laid_out(
         for one in segments
     ]
     places = np.concatenate([[0], np.cumsum([one.end - one.start for one in segments])])
-    final = {leaves[one.leaf]: number for number, one in enumerate(segments)}  # a leaf's own segment comes last
+    # Of the segments that name a leaf its own comes last.
+    final = {leaves[one.leaf]: number for number, one in enumerate(segments)}
     last = np.empty(len(sequences), dtype=np.int64)
     for row, sequence in enumerate(sequences):
         number = final[holder[row]]

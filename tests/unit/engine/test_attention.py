@@ -1,6 +1,4 @@
-"""Packed attention equals plain attention over each segment with its ancestors, in batches and in one call."""
-
-from collections.abc import Iterator
+"""Packed attention equals plain attention over each segment and its ancestors, batched and in one call."""
 
 import pytest
 import torch
@@ -38,11 +36,10 @@ def kernel(
 
 
 @pytest.fixture(params=["batches", "one call"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways of computing it; the kernel of the second is a stand-in where there is no GPU."""
     found = kernel if request.param == "one call" else None
     monkeypatch.setattr(attention.kernels, "find", lambda *_: found)
-    yield
 
 
 @st.composite

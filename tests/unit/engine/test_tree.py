@@ -8,7 +8,7 @@ from vlm2vec_cli.engine import tree
 
 BEGINNINGS = st.sampled_from([[], [1] * 5, [1] * 9, [2, 3] * 4, [1] * 5 + [4] * 20])
 SEQUENCES = st.lists(
-    st.builds(lambda head, tail: head + tail, BEGINNINGS, st.lists(st.integers(1, 3), max_size=9)).filter(len),
+    st.builds(list.__add__, BEGINNINGS, st.lists(st.integers(1, 3), max_size=9)).filter(len),
     min_size=1,
     max_size=12,
 )
