@@ -92,16 +92,18 @@ class Qwen2VL:
             features_VD = self._see(packed.visuals, device).to(states_TD.dtype)
             states_TD = states_TD.index_copy(0, torch.from_numpy(packed.slots).to(device), features_VD)
         position_T = torch.from_numpy(packed.positions).to(device)
-        out = decoder(
-            inputs_embeds=states_TD.unsqueeze(0),
-            position_ids=position_T.expand(3, 1, -1),
-            # A ready mask per layer type keeps transformers from building one: segments are the attention's
-            # business.
-            attention_mask=dict.fromkeys(("full_attention", "sliding_attention")),
-            use_cache=False,
-            **packed.attention,
-        ).last_hidden_state[0]
-        pooled_BD: Tensor = out[torch.from_numpy(packed.last).to(device)]
+        last_B = torch.from_numpy(packed.last).to(device)
+        with packing.reading_only(last_B, decoder.layers[-1].mlp):
+            out = decoder(
+                inputs_embeds=states_TD.unsqueeze(0),
+                position_ids=position_T.expand(3, 1, -1),
+                # A ready mask per layer type keeps transformers from building one: segments are the
+                # attention's business.
+                attention_mask=dict.fromkeys(("full_attention", "sliding_attention")),
+                use_cache=False,
+                **packed.attention,
+            ).last_hidden_state[0]
+        pooled_BD: Tensor = out[last_B]
         return pooled_BD
 
     def seeing_once(self) -> AbstractContextManager[None]:
@@ -211,4 +213,4 @@ def normalised(patches: Tensor) -> Tensor:
     per_channel = pixels.TEMPORAL * pixels.PATCH * pixels.PATCH
     mean = torch.tensor(pixels.MEAN, device=patches.device).repeat_interleave(per_channel)
     std = torch.tensor(pixels.STD, device=patches.device).repeat_interleave(per_channel)
-    return (patches.float() / 255 - mean) / std
+    return torch.addcmul(-mean / std, patches.float(), 1 / (255 * std))

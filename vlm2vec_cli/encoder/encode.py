@@ -100,6 +100,7 @@ class Encoder:
             while stop is None:
                 window: list[Encoded | None] = []
                 left = num_packs * self.batch_tokens
+                seen: set[str] = set()
                 while left > 0 and len(window) < _WINDOW_ROWS:
                     prepared = ahead.next()
                     if isinstance(prepared, Ended):
@@ -114,7 +115,7 @@ class Encoder:
                         window.append(None)
                     else:
                         window.append(prepared)
-                        left -= packs.cost(prepared)
+                        left -= packs.added(prepared, seen)
                 yield from self._encoded(window, ahead.top_up)
                 self.waited = ahead.waited
                 if not window or isinstance(prepared, Ended):

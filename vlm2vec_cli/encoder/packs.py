@@ -22,6 +22,13 @@ def cost(one: Encoded) -> int:
     return one.num_tokens + one.num_patches // 4
 
 
+def added(one: Encoded, seen: set[str]) -> int:
+    """The cost of an input beside inputs whose visuals are `seen`, to which its own are added."""
+    new = sum(visual.num_tokens for visual in one.visuals if visual.key not in seen)
+    seen.update(visual.key for visual in one.visuals)
+    return one.num_tokens - len(one.slots) + 2 * new
+
+
 def packs(inputs: Sequence[Encoded], tokens: int) -> Iterator[list[int]]:
     """Positions of `inputs`, each once: packs that cost at most `tokens`, or hold one input.
 

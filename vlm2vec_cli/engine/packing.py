@@ -12,12 +12,15 @@ row and takes `positions[packed.take]` of their concatenation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from vlm2vec_cli.engine import tree
 from vlm2vec_cli.engine.pixels import Visual
@@ -99,3 +102,32 @@ def sequences(rows: Sequence[Row]) -> list[Ids]:
         ids[row.slots] = np.concatenate(inside)
         found.append(ids)
     return found
+
+
+@contextmanager
+def reading_only(last: Tensor, mlp: nn.Module) -> Iterator[None]:
+    """Inside, `mlp`, that of the decoder's last layer, works on the rows `last` (B,) of its (1, T, D) alone.
+
+    Nobody reads the other states of that layer: they go on without the MLP's part. Where a gradient is
+    wanted everything is computed, since checkpointing repeats a layer after the block.
+    """
+    if torch.is_grad_enabled():
+        yield
+        return
+
+    length = 0
+
+    def choose(_: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        nonlocal length
+        length = given[0].shape[1]
+        return (given[0].index_select(1, last), *given[1:])
+
+    def put_back(_: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> Tensor:
+        return out.new_zeros(1, length, out.shape[-1]).index_copy_(1, last, out)
+
+    hooks = [mlp.register_forward_pre_hook(choose), mlp.register_forward_hook(put_back)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
