@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,4 +74,13 @@ class Backbone(Protocol):
 
     def save(self, folder: Path, *, dtype: torch.dtype | None = None) -> None:
         """Full weights, tokenizer and processor files in the family's standard layout."""
+        ...
+
+
+@runtime_checkable
+class Stock(Protocol):
+    """A backbone that can also go the way of stock transformers, for `embed --check`."""
+
+    def stock(self, one: Encoded, *, left: int = 0, right: int = 0) -> torch.Tensor:
+        """(D,) state of one input's last token as stock transformers computes it, with so much padding."""
         ...

@@ -53,7 +53,7 @@ class Qwen2VL:
         )
         self._see = Seeing(self._look)
         self._pad_id = int(tokenizer.pad_token_id or 0)
-        for part in (wrapper.config, wrapper.config.text_config, wrapper.config.vision_config):
+        for part in _configs(wrapper.config):
             part._attn_implementation = attention.NAME
 
     def encode(self, content: Mapping[str, Any], root: Path, media: MediaReader) -> Encoded:
@@ -106,6 +106,35 @@ class Qwen2VL:
         pooled_BD: Tensor = out[last_B]
         return pooled_BD
 
+    def stock(self, one: Encoded, *, left: int = 0, right: int = 0) -> Tensor:
+        """See `vlm2vec_cli.backbones.Stock`; only the positions are still our own."""
+        device = self.model.device
+        ids = torch.from_numpy(np.pad(one.ids, (left, right), constant_values=self._pad_id))[None].to(device)
+        mask = torch.zeros_like(ids)
+        mask[:, left : left + one.num_tokens] = 1
+        given: dict[str, Tensor] = {}
+        begins = np.cumsum([0, *(visual.num_tokens for visual in one.visuals)])
+        for token, pixel_name, grid_name in (
+            (self._image_id, "pixel_values", "image_grid_thw"),
+            (self._video_id, "pixel_values_videos", "video_grid_thw"),
+        ):
+            visuals = [
+                visual
+                for visual, begin in zip(one.visuals, begins, strict=False)
+                if one.ids[one.slots[begin]] == token
+            ]
+            if visuals:
+                patches = torch.from_numpy(np.concatenate([visual.patches for visual in visuals]))
+                given[pixel_name] = normalised(patches.to(device))
+                given[grid_name] = torch.tensor([visual.grid for visual in visuals], device=device)
+        positions = (mask.cumsum(1) - 1).clamp_min(0).expand(3, -1, -1)
+        with _attention_of_transformers(self.wrapper.config):
+            states = self.model(
+                input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, **given
+            ).last_hidden_state
+        pooled: Tensor = states[0, left + one.num_tokens - 1]
+        return pooled
+
     def seeing_once(self) -> AbstractContextManager[None]:
         """See `vlm2vec_cli.engine.seeing`."""
         return self._see.once(self.model.visual)
@@ -150,6 +179,21 @@ class _PatchEmbed(nn.Module):
         """(N, 3*2*14*14) -> (N, width)."""
         weight: Any = self.proj.weight
         return functional.linear(patches.to(weight.dtype), weight.flatten(1))
+
+
+def _configs(config: Any) -> tuple[Any, ...]:
+    return config, config.text_config, config.vision_config
+
+
+@contextlib.contextmanager
+def _attention_of_transformers(config: Any) -> Iterator[None]:
+    for part in _configs(config):
+        part._attn_implementation = "sdpa"
+    try:
+        yield
+    finally:
+        for part in _configs(config):
+            part._attn_implementation = attention.NAME
 
 
 def preprocessor(limits: Limits) -> dict[str, Any]:

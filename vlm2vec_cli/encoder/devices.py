@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,17 @@ _WIDE, _INNER = 8, 4
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is the first accelerator, else the CPU. Raises UsageError for an unknown name."""
+    """`auto` is the first accelerator, or this process's own among those of a launcher, else the CPU.
+
+    Raises UsageError for an unknown name.
+    """
     if name == "auto":
         if (
             torch.accelerator.is_available()
             and (found := torch.accelerator.current_accelerator()) is not None
         ):
-            return found
+            own = int(os.environ.get("LOCAL_RANK", "0")) % max(1, torch.accelerator.device_count())
+            return torch.device(found.type, own) if own else found
         return torch.device("cpu")
     try:
         device = torch.device(name)

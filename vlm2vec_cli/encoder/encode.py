@@ -73,6 +73,7 @@ class Encoder:
         if output.dim is not None and not 1 <= output.dim <= backbone.dim:
             raise UsageError(f"--dim: expected 1 to {backbone.dim}, got {output.dim}")
         self.backbone = backbone
+        self.checkpoint = checkpoint
         self.model = checkpoint.name
         self.revision = checkpoint.revision
         self.dim = output.dim or backbone.dim
@@ -93,7 +94,7 @@ class Encoder:
         num_packs = 1
         with self._pool() as pool:
             ahead = Ahead(
-                inputs, self._prepare, _cost, pool,
+                inputs, self.prepared, _cost, pool,
                 budget=_WINDOW_PACKS * self.batch_tokens, least=_READ_AHEAD, most=_WINDOW_ROWS,
             )  # fmt: skip
             stop: UserError | None = None
@@ -135,7 +136,8 @@ class Encoder:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _prepare(self, one: Input) -> Encoded | UserError:
+    def prepared(self, one: Input) -> Encoded | UserError:
+        """Tokens and pixels of one input, or its error with its place."""
         try:
             return self.backbone.encode(one.content, one.root, self.media)
         except UserError as error:
