@@ -151,7 +151,7 @@ def main(
                  "precision": precision, "calibration": embedding.CALIBRATION[precision],
                  "dim": loaded.dim, "normalize": normalize}  # fmt: skip
         make = partial(
-            embedding.embed, encoder=loaded, reject=session.reject, instruction=instruction,
+            embedding.embed_each, encoder=loaded, reject=session.reject, instruction=instruction,
             precision=precision, keep=keep or (), drop=drop or (),
         )  # fmt: skip
         if in_parts:

@@ -32,6 +32,13 @@ PRECISIONS = tuple(CALIBRATION)
 
 
 def embed(
+    records: Iterable[Record], encoder: Encoder, reject: Callable[[UserError], None], **options: Any
+) -> Iterator[dict[str, Any]]:
+    """The vector row of each item row whose media can be read; options as for `embed_each`."""
+    return (row for row in embed_each(records, encoder, reject, **options) if row is not None)
+
+
+def embed_each(
     records: Iterable[Record],
     encoder: Encoder,
     reject: Callable[[UserError], None],

@@ -8,14 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import golden
 from vlm2vec_cli import checkpoints, encoder
+from vlm2vec_cli.backbones import qwen2_vl
 from vlm2vec_cli.encoder import Encoder, Input, Output, devices, encode
 from vlm2vec_cli.errors import DataError, UnavailableError, UsageError, UserError
 
 IDS = golden.facts()["ids"]
 EXPECTED = dict(zip(IDS, golden.arrays()["emb_single"], strict=True))
+SHORT = [name for name in IDS if name not in ("i02_cls_448",)]
 TEXTS = ["t01_video_query", "t03_plain_candidate", "t05_non_ascii", "i04_tiny_10x12", "i10_rgba"]
 
 
@@ -57,6 +61,95 @@ def test_vectors_come_in_order(workers: int, batch_tokens: int) -> None:
         assert vector is not None
         assert vector.dtype == np.float32
         assert np.abs(vector - EXPECTED[name]).max() <= 2e-5
+
+
+@settings(max_examples=10)
+@given(st.lists(st.sampled_from(SHORT), min_size=1, max_size=12), st.integers(1, 900))
+def test_any_mixture_in_any_order_and_budget(names: list[str], batch_tokens: int) -> None:
+    """All but the largest picture, which costs more than all others together."""
+    found = [*made(batch_tokens=batch_tokens).encode(inputs(*names), refuse)]
+    assert all(
+        np.abs(vector - EXPECTED[name]).max() <= 2e-5 for name, vector in zip(names, found, strict=True)
+    )
+
+
+@settings(max_examples=5)
+@given(st.lists(st.sampled_from(SHORT), min_size=2, max_size=8, unique=True))
+def test_a_vector_hardly_depends_on_its_neighbours(names: list[str]) -> None:
+    encoded = [golden.encoded(name) for name in names]
+    together = made().forward(encoded)
+    alone = np.concatenate([made().forward([one]) for one in encoded])
+    assert np.abs(together - alone).max() <= 1e-6
+
+
+def test_questions_on_one_picture_are_as_if_alone() -> None:
+    loaded = made()
+    rows = [{"image": "images/rgba_180x240.png", "text": f"question {n} of it"} for n in range(4)]
+    one = [Input(row, golden.ROOT, "") for row in [*rows, {"text": "question 1 of it"}]]
+    together = [*loaded.encode(one, refuse)]
+    for each, vector in zip(one, together, strict=True):
+        (alone,) = loaded.encode([each], refuse)
+        assert alone is not None
+        assert vector is not None
+        assert np.abs(alone - vector).max() <= 1e-6
+
+
+def test_pictures_are_seen_once_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = golden.fresh()
+    backbone.model.requires_grad_(False)
+    found = checkpoints.find(str(golden.MODEL))
+    loaded = Encoder(backbone, found, golden.media(), Output(), batch_tokens=40)
+    seen: list[str] = []
+    plain = backbone._see._look
+
+    def look(visuals: Any) -> torch.Tensor:
+        seen.extend(visual.key for visual in visuals)
+        result: torch.Tensor = plain(visuals)
+        return result
+
+    monkeypatch.setattr(backbone._see, "_look", look)
+    monkeypatch.setattr(encode, "_FIRST_PACKS", 99)
+    rows = [
+        Input({"image": name, "text": f"{n} is a question"}, golden.ROOT, "")
+        for n in range(8)
+        for name in ("images/rgba_180x240.png", "images/tiny_10x12.png")
+    ]
+    assert len([*loaded.encode(rows, refuse)]) == 16
+    assert len(seen) == 2
+
+
+def test_half_precision_points_the_same_way() -> None:
+    loaded = qwen2_vl.load(golden.MODEL, golden.MODEL, golden.LIMITS, dtype=torch.bfloat16, device="cpu")
+    with torch.inference_mode():
+        states = loaded.forward([golden.encoded(name) for name in SHORT]).float()
+    unit = torch.nn.functional.normalize(states, dim=-1).numpy()
+    for name, vector in zip(SHORT, unit, strict=True):
+        assert vector @ EXPECTED[name] > 0.999
+
+
+def test_the_engine_agrees_with_stock_transformers() -> None:
+    found = encoder.check(made(), [*inputs(*SHORT)])
+    assert set(found) == {"alone", "stock", "left", "right"}
+    assert 0 < max(found.values()) <= 2e-5
+
+
+def test_a_check_notices_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = made()
+    plain = loaded.backbone.stock  # type: ignore[attr-defined]
+    monkeypatch.setattr(
+        golden.backbone(), "stock", lambda one, **padding: plain(one, **padding) * 1.001 + 0.001
+    )
+    with pytest.raises(UnavailableError, match=r"--check: vectors deviate by .* \(\w+\), more than 2e-05"):
+        encoder.check(loaded, [*inputs(TEXTS[0])])
+    monkeypatch.undo()
+    unadapted = replace(checkpoints.find(str(golden.ADAPTER)))
+    loaded = Encoder(golden.backbone(), unadapted, golden.media(), Output(), workers=0)
+    with pytest.raises(UnavailableError, match="--check: the adapter changes nothing"):
+        encoder.check(loaded, [*inputs(TEXTS[0])])
+    declared = replace(checkpoints.find(str(golden.MODEL)), meta={"dim": 7})
+    loaded = Encoder(golden.backbone(), declared, golden.media(), Output(), workers=0)
+    with pytest.raises(UnavailableError, match=r"vectors have 64 numbers, vlm2vec\.json declares 7"):
+        encoder.check(loaded, [*inputs(TEXTS[0])])
 
 
 def test_no_inputs_give_no_vectors() -> None:

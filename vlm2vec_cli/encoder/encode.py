@@ -30,6 +30,7 @@ from vlm2vec_cli.media import MediaReader
 
 log = logging.getLogger(__name__)
 
+_FIRST_PACKS = 1
 _WINDOW_PACKS = 8
 _WINDOW_ROWS = 4096
 _READ_AHEAD = 16  # rows prepared before the cost of one is known
@@ -91,7 +92,7 @@ class Encoder:
         An error that `reject` raises, or the inputs themselves, comes after the vectors of all inputs before
         it.
         """
-        num_packs = 1
+        num_packs = _FIRST_PACKS
         with self._pool() as pool:
             ahead = Ahead(
                 inputs, self.prepared, _cost, pool,
