@@ -306,6 +306,29 @@ def test_parquet_is_what_other_tools_read(warm: Warm, tmp_path: Path) -> None:
     assert len(facts["fingerprint"]) == 16
 
 
+def test_small_vectors_in_duckdb_polars_and_numpy(warm: Warm, tmp_path: Path) -> None:
+    duckdb, polars = pytest.importorskip("duckdb"), pytest.importorskip("polars")
+    whole = np.stack([*vectors(tiny(warm, texts())).values()])
+    cosine = whole @ whole[0]
+    for precision, tolerance in (("float16", 1e-3), ("int8", 5e-3)):
+        path = tmp_path / f"{precision}.parquet"
+        tiny(warm, texts(), "--precision", precision, "-o", path)
+        query = f"(select embedding::float[] from '{path}' where id = '1')"
+        found = duckdb.sql(
+            f"select list_cosine_similarity(embedding::float[], {query}) from '{path}' order by id"
+        ).fetchall()
+        assert np.abs(np.array(found)[:, 0] - cosine).max() <= tolerance
+        numbers = polars.read_parquet(path)["embedding"].to_numpy().astype(np.float32)
+        numbers /= np.linalg.norm(numbers, axis=1, keepdims=True)
+        assert np.abs(numbers @ numbers[0] - cosine).max() <= tolerance
+        facts = json.loads(pq.read_schema(path).metadata[b"vlm2vec"])
+        assert ("max(abs(x))" in facts.get("calibration", "")) == (precision == "int8")
+    path = tmp_path / "binary.parquet"
+    tiny(warm, texts(), "--precision", "binary", "-o", path)
+    bits = np.unpackbits(polars.read_parquet(path)["embedding"].to_numpy(), axis=1)
+    assert np.array_equal(bits, whole > 0)
+
+
 def test_parquet_and_jsonl_hold_the_same_rows(warm: Warm) -> None:
     parquet = warm("embed", "-m", golden.MODEL, "--dtype", "float32", stdin=texts())
     assert parquet.stdout.startswith(b"PAR1")

@@ -297,6 +297,30 @@ def test_devices() -> None:
         assert raised.value.hint == "auto, cpu, cuda, cuda:1 or mps"
 
 
+def test_packs_are_as_large_as_the_free_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = golden.backbone().model
+    text, vision = model.config.text_config, model.config.vision_config
+    a_token = 4 * (8 * text.hidden_size + 4 * text.intermediate_size)
+    a_token += 4 * 4 * (8 + 4 * vision.mlp_ratio) * vision.embed_dim
+    assert devices.token_bytes(model) == a_token
+    for free, expected in ((None, 4096), (1 << 50, 4096), (2000 * a_token, 800), (0, 512)):
+        monkeypatch.setattr(devices, "free_bytes", lambda device, free=free: free)
+        assert devices.pack_tokens(model) == expected
+    monkeypatch.undo()
+    assert (devices.free_bytes(torch.device("cpu")) or 1 << 20) > 1 << 10
+
+
+def test_the_processes_of_a_launcher_take_a_device_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    found = []
+    for rank in "012":
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        found.append(str(encoder.pick_device("auto")))
+    assert found == ["cuda", "cuda:1", "cuda"]
+
+
 def test_texts_for_a_tokenizer() -> None:
     contents = [{"instruction": "i", "text": "a"}, {"image": "x.png"}, {"text": ""}, {"text": "b"}]
     assert [*encoder.texts_of(contents)] == ["i", "a", "b"]

@@ -80,12 +80,16 @@ def pack_tokens(model: Any) -> int:
 def token_bytes(model: Any) -> int:
     """About what one token, or the patches behind it, takes in a layer."""
     text, vision = model.config.get_text_config(), getattr(model.config, "vision_config", None)
-    numbers = _WIDE * text.hidden_size + _INNER * text.intermediate_size
+    numbers = _width(text)
     if vision is not None:
-        width = getattr(vision, "embed_dim", None) or vision.hidden_size
-        inner = getattr(vision, "intermediate_size", None) or width * getattr(vision, "mlp_ratio", 4)
-        numbers += 4 * (_WIDE * width + _INNER * inner)
-    return int(numbers * next(model.parameters()).element_size())
+        numbers += 4 * _width(vision)
+    return numbers * int(next(model.parameters()).element_size())
+
+
+def _width(config: Any) -> int:
+    width = getattr(config, "embed_dim", None) or config.hidden_size
+    inner = getattr(config, "intermediate_size", None) or width * getattr(config, "mlp_ratio", 4)
+    return int(_WIDE * width + _INNER * inner)
 
 
 def free_bytes(device: torch.device) -> int | None:
