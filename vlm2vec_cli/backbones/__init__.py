@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from vlm2vec_cli import plugins
 from vlm2vec_cli.errors import UnavailableError
@@ -119,4 +119,13 @@ class Backbone(Protocol):
 
     def save(self, folder: Path, *, dtype: torch.dtype | None = None) -> None:
         """Full weights, tokenizer and processor files in the family's standard layout."""
+        ...
+
+
+@runtime_checkable
+class Stock(Protocol):
+    """A backbone that can also go the way of stock transformers, for `embed --check`."""
+
+    def stock(self, one: Encoded, *, left: int = 0, right: int = 0) -> torch.Tensor:
+        """(D,) state of one input's last token as stock transformers computes it, with so much padding."""
         ...

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from vlm2vec_cli.backbones import Encoded, Limits
-from vlm2vec_cli.engine import attention
+from vlm2vec_cli.backbones._visuals import Visuals
+from vlm2vec_cli.engine import attention, packing
 from vlm2vec_cli.engine.pixels import Visual
+from vlm2vec_cli.engine.seeing import Seeing
 from vlm2vec_cli.errors import DataError
 from vlm2vec_cli.media import MediaReader
 
@@ -33,12 +36,21 @@ class Packed(ABC):
         self.limits = limits
         self.family = family
         self.dim = int(model.language_model.config.hidden_size)
-        self._seen: dict[str, Tensor] | None = None
+        self._see = Seeing(self.look)
+        self._visuals = Visuals(self.picture, self.clip)
         model.language_model.config._attn_implementation = attention.NAME
 
     @abstractmethod
     def encode(self, content: Mapping[str, Any], root: Path, media: MediaReader) -> Encoded:
         """Tokens and pixels of one content. Raises UserErrors without a place."""
+
+    @abstractmethod
+    def picture(self, image: Image.Image) -> Visual:
+        """An RGB picture as the tower takes it."""
+
+    def clip(self, frames: Sequence[Image.Image]) -> Visual:
+        """RGB frames of a video as the tower takes them, where it can."""
+        raise NotImplementedError
 
     @abstractmethod
     def look(self, visuals: Sequence[Any]) -> Tensor:
@@ -55,28 +67,26 @@ class Packed(ABC):
     def forward(self, batch: Sequence[Encoded]) -> Tensor:
         """(B, D) states of the last tokens after the final norm, not normalised, in the model's dtype."""
         device, decoder = self.model.device, self.model.language_model
-        lengths = tuple(encoded.num_tokens for encoded in batch)
-        ids_T = torch.from_numpy(np.concatenate([encoded.ids for encoded in batch])).to(device)
-        states_TD = decoder.embed_tokens(ids_T)
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        packed = packing.pack(batch)
+        states_TD = decoder.embed_tokens(torch.from_numpy(packed.ids).to(device))
         more: dict[str, Any] = {}
-        if any(encoded.visuals for encoded in batch):
-            slots = np.concatenate([encoded.slots + at for encoded, at in zip(batch, offsets, strict=False)])
-            features_VF = self.see([visual for encoded in batch for visual in encoded.visuals])
-            slots_V = torch.from_numpy(slots).to(device)
-            features_VF = features_VF.to(states_TD.dtype)
+        if packed.visuals:
+            features_VF = self._see(packed.visuals, device).to(states_TD.dtype)
+            slots_V = torch.from_numpy(packed.slots).to(device)
             states_TD = states_TD.index_copy(0, slots_V, features_VF[:, : self.dim])
-            more = self.beside(features_VF[:, self.dim :], slots_V, len(ids_T))
+            more = self.beside(features_VF[:, self.dim :], slots_V, len(states_TD))
         positions = np.concatenate([self.positions(encoded) for encoded in batch], axis=-1)
-        position_T = torch.from_numpy(positions).to(device)
-        out = decoder(
-            inputs_embeds=states_TD.unsqueeze(0),
-            position_ids=position_T.unsqueeze(-2),
-            segment_lengths=lengths,
-            use_cache=False,
-            **more,
-        ).last_hidden_state[0]
-        pooled_BD: Tensor = out[torch.from_numpy(offsets[1:] - 1).to(device)]
+        position_T = torch.from_numpy(positions[..., packed.take]).to(device)
+        last_B = torch.from_numpy(packed.last).to(device)
+        with packing.reading_only(last_B, decoder.layers[-1].mlp):
+            out = decoder(
+                inputs_embeds=states_TD.unsqueeze(0),
+                position_ids=position_T.unsqueeze(-2),
+                use_cache=False,
+                **packed.attention,
+                **more,
+            ).last_hidden_state[0]
+        pooled_BD: Tensor = out[last_B]
         return pooled_BD
 
     def positions(self, encoded: Encoded) -> NDArray[np.int64]:
@@ -87,33 +97,9 @@ class Packed(ABC):
         """What the decoder takes beside embeddings: of the features, those behind the first D."""
         return {}
 
-    def see(self, visuals: Sequence[Visual]) -> Tensor:
-        """(sum of visual tokens, features) in the order of `visuals`; each distinct picture passes the tower
-        once."""
-        parts = {
-            visual.key: self._seen[visual.key].to(self.model.device)
-            for visual in visuals
-            if self._seen and visual.key in self._seen
-        }
-        if new := list({visual.key: visual for visual in visuals if visual.key not in parts}.values()):
-            features = torch.split(self.look(new), [visual.num_tokens for visual in new])
-            parts.update((visual.key, part) for visual, part in zip(new, features, strict=True))
-            if self._seen is not None:
-                self._seen.update((visual.key, parts[visual.key].detach().cpu()) for visual in new)
-        return torch.cat([parts[visual.key] for visual in visuals])
-
-    @contextlib.contextmanager
-    def seeing_once(self) -> Iterator[None]:
-        """Inside, a picture passes a frozen vision tower once, however many forward passes need it.
-
-        What the tower computed waits in host memory: less than the patches it came from take there.
-        """
-        trained = any(parameter.requires_grad for parameter in self.tower.parameters())
-        self._seen = None if trained else {}
-        try:
-            yield
-        finally:
-            self._seen = None
+    def seeing_once(self) -> AbstractContextManager[None]:
+        """See `vlm2vec_cli.engine.seeing`."""
+        return self._see.once(self.tower)
 
 
 def expand(ids: NDArray[np.int64], given: Mapping[int, Sequence[Visual]]) -> Encoded:

@@ -10,7 +10,8 @@ model card of Alibaba-NLP/gme-Qwen2-VL-2B-Instruct.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,31 +44,33 @@ class Gme(qwen2_vl.Qwen2VL):
 
     def encode(self, content: Mapping[str, Any], root: Path, media: MediaReader) -> Encoded:
         """Tokens and pixels of one content. Raises UserErrors without a place."""
-        picture = self._picture(content, root, media)
+        seen = self._seen(content, root, media)
         instruction = content.get("instruction") if content.get("role") != "candidate" else None
         text = _TOKENS.sub("", content.get("text") or "")
-        marker = f"<|vision_start|>{prompts.IMAGE_TOKEN}<|vision_end|>" if picture else ""
+        marker = f"<|vision_start|>{prompts.IMAGE_TOKEN}<|vision_end|>" if seen else ""
         frame = (
             f"<|im_start|>system\n{instruction or _DEFAULT_INSTRUCTION}<|im_end|>\n"
             f"<|im_start|>user\n{marker}{text}<|im_end|>\n<|im_start|>assistant\n<|endoftext|>"
         )
         ids = np.asarray(self.tokenizer(frame)["input_ids"], dtype=np.int64)
-        whole = expand(ids, {self._image_id: [picture] if picture else []})
+        whole = expand(ids, {self._image_id: seen})
         # The reference cuts the rendered text on the right; a picture is never cut.
-        length = max(self.limits.max_length or _MAX_LENGTH, int(whole.slots[-1]) + 1 if picture else 0)
+        length = max(self.limits.max_length or _MAX_LENGTH, int(whole.slots[-1]) + 1 if seen else 0)
         return Encoded(whole.ids[:length], whole.visuals, whole.slots)
 
-    def _picture(self, content: Mapping[str, Any], root: Path, media: MediaReader) -> pixels.Visual | None:
-        if video := content.get("video"):
-            frames = media.frames(
-                video, root, num_frames=int(content.get("num_frames") or self.limits.num_frames)
-            )
-            image = frames[len(frames) // 2]
-        elif refs := prompts.as_list(content.get("image")):
-            image = media.image(refs[len(refs) // 2], root)
-        else:
-            return None
+    def picture(self, image: Image.Image) -> pixels.Visual:
+        """An RGB picture as the tower takes it."""
         return pixels.picture(image.resize(_size(image)), self.limits.min_pixels, self.limits.max_pixels)
+
+    def clip(self, frames: Sequence[Image.Image]) -> pixels.Visual:
+        """The middle one of RGB frames."""
+        return self.picture(frames[len(frames) // 2])
+
+    def _seen(self, content: Mapping[str, Any], root: Path, media: MediaReader) -> list[pixels.Visual]:
+        refs = prompts.as_list(content.get("image"))
+        middle = {"image": refs[len(refs) // 2]} if refs else {}
+        clips = self._visuals.clips(content, root, media, self.limits)
+        return clips or self._visuals.images(middle, root, media, replace(self.limits, resize=None))
 
 
 def _size(image: Image.Image) -> tuple[int, int]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +53,14 @@ class LlavaNext(Packed):
         """Tokens and pixels of one content. Raises UserErrors without a place."""
         if content.get("video"):
             raise DataError("llava_next has no video input", hint="give frames as a list in `image`")
-        first = partial(pixels.preset, name=self.limits.resize) if self.limits.resize else None
-        visuals = [
-            self.tiled(media.image(ref, root, first=first)) for ref in prompts.as_list(content.get("image"))
-        ]
+        visuals = self._visuals.images(content, root, media, self.limits)
         text = prompts.prompt(content, image_token=_TOKEN, video_token=prompts.VIDEO, also=prompts.V1_IMAGE)
         ids = np.asarray(self.tokenizer(text)["input_ids"], dtype=np.int64)
         if visuals:
             return expand(ids, {self._image_id: visuals})
         return Encoded(ids[: self.limits.max_length], (), np.empty(0, dtype=np.int64))
 
-    def tiled(self, image: Image.Image) -> tiles.Tiles:
+    def picture(self, image: Image.Image) -> tiles.Tiles:
         """An RGB picture as tiles: all of it squashed into the first, then the grid's."""
         side, per_tile = self._side, self._side // self._patch
         high, wide = best_grid(image.height, image.width, self._grids)

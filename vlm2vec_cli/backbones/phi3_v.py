@@ -13,6 +13,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +39,10 @@ _MERGED = 12  # rows and columns of a tile's features after 2 x 2 neighbours are
 _TAG = re.compile(r"<\|image_(\d+)\|>")
 # The released config.json names the tower and leaves its sizes out.
 _CLIP_L_336 = {
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "image_size": _SIDE,
-    "patch_size": 14,
-    "hidden_act": "quick_gelu",
-    "layer_norm_eps": 1e-5,
+    "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16,
+    "image_size": _SIDE, "patch_size": 14, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5,
     "projection_dim": 768,
-}
+}  # fmt: skip
 _TEXT_FIELDS = (
     "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
     "num_key_value_heads", "hidden_act", "rms_norm_eps", "max_position_embeddings", "initializer_range",
@@ -64,14 +59,26 @@ _NAMES = (
 _COMPUTED = ("embeddings.position_ids", "rotary_emb.inv_freq")
 
 
+class _Configs(dict[str, Any]):
+    """What asks for sizes finds them as in transformers' models; peft takes a mapping for no such model."""
+
+    @property
+    def vision_config(self) -> Any:
+        return self["vision"]
+
+    def get_text_config(self) -> Any:
+        return self["text"]
+
+
 class Phi3VModel(nn.Module):
     """The modules of Phi-3.5-V below its language-model head."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
         vision = {**_CLIP_L_336, **config["img_processor"].get("clip_config", {})}
-        self.language_model = transformers.Phi3Model(_text_config(config))
-        self.vision_tower = transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**vision))
+        self.config = _Configs(text=_text_config(config), vision=transformers.CLIPVisionConfig(**vision))
+        self.language_model = transformers.Phi3Model(self.config["text"])
+        self.vision_tower = transformers.CLIPVisionModel(self.config.vision_config)
         merged, width = 4 * vision["hidden_size"], config["hidden_size"]
         self.img_projection = nn.Sequential(nn.Linear(merged, width), nn.GELU(), nn.Linear(width, width))
         self.glb_GN = nn.Parameter(torch.empty(1, 1, merged))
@@ -102,7 +109,7 @@ class Phi3V(Packed):
         """Tokens and pixels of one content. Raises UserErrors without a place."""
         if content.get("video"):
             raise DataError("phi3_v has no video input", hint="give frames as a list in `image`")
-        visuals = [self.tiled(media.image(ref, root)) for ref in prompts.as_list(content.get("image"))]
+        visuals = self._visuals.images(content, root, media, replace(self.limits, resize=None))
         text = _numbered(content, len(visuals))
         if not visuals:
             ids = self._ids(text)[: self.limits.max_length]
@@ -123,7 +130,7 @@ class Phi3V(Packed):
     def _ids(self, text: str) -> Any:
         return np.asarray(self.tokenizer(text)["input_ids"], dtype=np.int64)
 
-    def tiled(self, image: Image.Image) -> tiles.Tiles:
+    def picture(self, image: Image.Image) -> tiles.Tiles:
         """An RGB picture as the tiles of the HD transform, at most `num_crops`."""
         canvas = hd_transform(image, self.limits.num_crops)
         found = tiles.cut(canvas, _SIDE)
@@ -260,17 +267,12 @@ def _text_config(config: Mapping[str, Any]) -> Any:
 
 
 def _inner(name: str) -> str:
-    for theirs, ours in _NAMES:
-        if name.startswith(theirs):
-            return ours + name[len(theirs) :]
-    return name
+    return next((ours + name[len(theirs) :] for theirs, ours in _NAMES if name.startswith(theirs)), name)
 
 
 def _outer(name: str) -> str:
-    for theirs, ours in (_NAMES[0], _NAMES[3], _NAMES[2]):
-        if name.startswith(ours):
-            return theirs + name[len(ours) :]
-    raise AssertionError(name)
+    pairs = (_NAMES[0], _NAMES[3], _NAMES[2])
+    return next(theirs + name[len(ours) :] for theirs, ours in pairs if name.startswith(ours))
 
 
 def load(

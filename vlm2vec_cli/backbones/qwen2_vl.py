@@ -7,9 +7,9 @@ src/model/vlm_backbone/qwen2_vl).
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -47,26 +48,23 @@ class Qwen2VL(Packed):
         self._image_id = int(wrapper.config.image_token_id)
         self._video_id = int(wrapper.config.video_token_id)
         self._pad_id = int(tokenizer.pad_token_id or 0)
-        for part in (wrapper.config, wrapper.config.text_config, wrapper.config.vision_config):
+        for part in _configs(wrapper.config):
             part._attn_implementation = attention.NAME
 
     def encode(self, content: Mapping[str, Any], root: Path, media: MediaReader) -> Encoded:
         """Tokens and pixels of one content. Raises UserErrors without a place."""
-        first = partial(pixels.preset, name=self.limits.resize) if self.limits.resize else None
-        images = [
-            pixels.picture(
-                media.image(ref, root, first=first), self.limits.min_pixels, self.limits.max_pixels
-            )
-            for ref in prompts.as_list(content.get("image"))
-        ]
-        clips = []
-        if video := content.get("video"):
-            frames = media.frames(
-                video, root, num_frames=int(content.get("num_frames") or self.limits.num_frames)
-            )
-            clips.append(pixels.clip(frames, self.limits.min_pixels, self.limits.max_pixels))
+        images = self._visuals.images(content, root, media, self.limits)
+        clips = self._visuals.clips(content, root, media, self.limits)
         also = prompts.V1_IMAGE if self.family == "vlm2vec-v1" else ()
         return self._expand(prompts.prompt(content, also=also), images, clips)
+
+    def picture(self, image: Image.Image) -> pixels.Visual:
+        """An RGB picture as the tower takes it."""
+        return pixels.picture(image, self.limits.min_pixels, self.limits.max_pixels)
+
+    def clip(self, frames: Sequence[Image.Image]) -> pixels.Visual:
+        """RGB frames of a video as the tower takes them."""
+        return pixels.clip(frames, self.limits.min_pixels, self.limits.max_pixels)
 
     def _expand(self, prompt: str, images: list[pixels.Visual], clips: list[pixels.Visual]) -> Encoded:
         ids = np.asarray(self.tokenizer(prompt)["input_ids"], dtype=np.int64)
@@ -79,6 +77,35 @@ class Qwen2VL(Packed):
     def positions(self, encoded: Encoded) -> NDArray[np.int64]:
         """(3, tokens): 0, 1, 2, ... on all three axes, over visual tokens, too."""
         return np.broadcast_to(np.arange(encoded.num_tokens), (3, encoded.num_tokens))
+
+    def stock(self, one: Encoded, *, left: int = 0, right: int = 0) -> Tensor:
+        """See `vlm2vec_cli.backbones.Stock`; only the positions are still our own."""
+        device = self.model.device
+        ids = torch.from_numpy(np.pad(one.ids, (left, right), constant_values=self._pad_id))[None].to(device)
+        mask = torch.zeros_like(ids)
+        mask[:, left : left + one.num_tokens] = 1
+        given: dict[str, Tensor] = {}
+        begins = np.cumsum([0, *(visual.num_tokens for visual in one.visuals)])
+        for token, pixel_name, grid_name in (
+            (self._image_id, "pixel_values", "image_grid_thw"),
+            (self._video_id, "pixel_values_videos", "video_grid_thw"),
+        ):
+            visuals = [
+                visual
+                for visual, begin in zip(one.visuals, begins, strict=False)
+                if one.ids[one.slots[begin]] == token
+            ]
+            if visuals:
+                patches = torch.from_numpy(np.concatenate([visual.patches for visual in visuals]))
+                given[pixel_name] = normalised(patches.to(device), self.MEAN, self.STD)
+                given[grid_name] = torch.tensor([visual.grid for visual in visuals], device=device)
+        positions = (mask.cumsum(1) - 1).clamp_min(0).expand(3, -1, -1)
+        with _attention_of_transformers(self.wrapper.config):
+            states = self.model(
+                input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, **given
+            ).last_hidden_state
+        pooled: Tensor = states[0, left + one.num_tokens - 1]
+        return pooled
 
     def look(self, visuals: Sequence[pixels.Visual]) -> Tensor:
         """(sum of visual tokens, D): one pass of the vision tower."""
@@ -132,6 +159,21 @@ class _PatchEmbed(nn.Module):
         return functional.linear(patches.to(weight.dtype), weight.flatten(1), bias)
 
 
+def _configs(config: Any) -> tuple[Any, ...]:
+    return config, config.text_config, config.vision_config
+
+
+@contextlib.contextmanager
+def _attention_of_transformers(config: Any) -> Iterator[None]:
+    for part in _configs(config):
+        part._attn_implementation = "sdpa"
+    try:
+        yield
+    finally:
+        for part in _configs(config):
+            part._attn_implementation = attention.NAME
+
+
 def load(
     weights: Path,
     tokenizer: Path,
@@ -153,4 +195,5 @@ def normalised(
     """8-bit patches (N, 3*pixels) to float32, normalised by channel (CLIP's statistics)."""
     per_channel = patches.shape[1] // 3
     of_channel = torch.tensor([mean, std], device=patches.device).repeat_interleave(per_channel, dim=1)
-    return (patches.float() / 255 - of_channel[0]) / of_channel[1]
+    mean_of, std_of = of_channel
+    return torch.addcmul(-mean_of / std_of, patches.float(), 1 / (255 * std_of))

@@ -44,11 +44,9 @@ class Qwen3VL(qwen2_vl.Qwen2VL):
 
     def encode(self, content: Mapping[str, Any], root: Path, media: MediaReader) -> Encoded:
         """Tokens and pixels of one content. Raises UserErrors without a place."""
-        images = [self._seen_as([media.image(ref, root)]) for ref in prompts.as_list(content.get("image"))]
-        moments: list[pixels.Visual] = []
-        if video := content.get("video"):
-            number = int(content.get("num_frames") or self.limits.num_frames)
-            moments = _moments(self._seen_as(media.frames(video, root, num_frames=number)))
+        images = self._visuals.images(content, root, media, self.limits)
+        clips = self._visuals.clips(content, root, media, self.limits)
+        moments = [moment for clip in clips for moment in _moments(clip)]
         text = prompts.prompt(
             {**content, "instruction": ""},
             image_token=_marked(prompts.IMAGE_TOKEN),
@@ -67,7 +65,12 @@ class Qwen3VL(qwen2_vl.Qwen2VL):
             return expand(ids, {self._image_id: images, self._video_id: moments})
         return Encoded(ids[: self.limits.max_length], (), np.empty(0, dtype=np.int64))
 
-    def _seen_as(self, frames: Sequence[Image.Image]) -> pixels.Visual:
+    def picture(self, image: Image.Image) -> pixels.Visual:
+        """An RGB picture as the tower takes it."""
+        return self.clip([image])
+
+    def clip(self, frames: Sequence[Image.Image]) -> pixels.Visual:
+        """RGB frames of a video as the tower takes them."""
         size = pixels.fitted(
             frames[0].height,
             frames[0].width,

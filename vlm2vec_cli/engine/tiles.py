@@ -21,7 +21,7 @@ from vlm2vec_cli.engine import pixels
 _PASS = 32
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Tiles(pixels.Visual):
     """One picture, cut into tiles: `patches` is (tiles, side, side, 3), `grid` (1, rows, columns) of tiles.
 

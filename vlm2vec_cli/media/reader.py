@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from PIL import Image
 
@@ -14,9 +15,19 @@ from vlm2vec_cli.media import clips, pages, pictures
 from vlm2vec_cli.media.handles import Handles
 from vlm2vec_cli.media.opening import open_reference
 from vlm2vec_cli.media.policy import MediaPolicy
-from vlm2vec_cli.media.sampling import spread
+from vlm2vec_cli.media.sampling import Window, spread
 from vlm2vec_cli.media.sources import Several, Single
 from vlm2vec_cli.schemas.media_ref import MediaRef, shown
+
+
+class Decode(Protocol):
+    """Frames of a video file or of its content: `clips.decode`, or `apart.Apart`."""
+
+    def __call__(
+        self, source: str | bytes, *, window: Window | None, num_frames: int | None, policy: MediaPolicy
+    ) -> list[Image.Image]:
+        """At most `num_frames` frames of the window, in seconds, or of the whole."""
+        ...
 
 
 class MediaReader:
@@ -27,12 +38,15 @@ class MediaReader:
     there. DataError: there, but not what it should be, or not allowed. UnavailableError: a decoder is not
     installed.
 
+    `decode` decodes video files; a reader that was pickled decodes them in its own process again.
+
     Open archives and documents are kept in bounded caches. A reader may be used by several threads, may be
     pickled, and may be used on both sides of a fork: each process opens its own files.
     """
 
-    def __init__(self, policy: MediaPolicy | None = None) -> None:
+    def __init__(self, policy: MediaPolicy | None = None, *, decode: Decode = clips.decode) -> None:
         self.policy = policy or MediaPolicy()
+        self._decode = decode
         self._handles = Handles()
         pictures.quiet_pillow()
 
@@ -142,7 +156,7 @@ class MediaReader:
         head = _head(content)
         if not pictures.looks_like_picture(head):
             pictures.check_head(head, video=True)
-            return clips.decode(content, window=parsed.window, num_frames=num_frames, policy=self.policy)
+            return self._decode(content, window=parsed.window, num_frames=num_frames, policy=self.policy)
         if parsed.window is not None:
             raise DataError("a time window belongs to a video file, not to a picture")
         return pictures.decode_frames(content, num_frames, self.policy)

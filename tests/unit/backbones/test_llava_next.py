@@ -41,7 +41,7 @@ def noise(width: int, height: int) -> Image.Image:
 @example(672, 672)
 def test_tiles_and_their_number_of_tokens_are_the_stock_processors(width: int, height: int) -> None:
     image = noise(width, height)
-    ours = BACKBONE.tiled(image)
+    ours = BACKBONE.picture(image)
     theirs = processor()(images=[image], text=["<image>"], return_tensors="pt")
     assert int((theirs["input_ids"] == BACKBONE._image_id).sum()) == ours.num_tokens
     std, mean = torch.tensor(pixels.STD), torch.tensor(pixels.MEAN)
@@ -55,7 +55,7 @@ def test_vectors_are_the_stock_models() -> None:
     inputs = processor()(images=[image], text=["<image> Represent the given image."], return_tensors="pt")
     with torch.inference_mode():
         expected = stock.model(**inputs).last_hidden_state[0, -1]
-        ours = BACKBONE.tiled(image)
+        ours = BACKBONE.picture(image)
         features = BACKBONE.look([ours])
     assert torch.allclose(
         features, torch.cat(list(stock.model.get_image_features(**_pixels(inputs)).pooler_output)), atol=1e-5

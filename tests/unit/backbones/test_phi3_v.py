@@ -84,7 +84,7 @@ def test_numbers_of_tokens_are_the_published_ones(size: tuple[int, int], few: in
     image, kept, found = Image.new("RGB", size), BACKBONE.limits, []
     for crops in (4, 16):
         BACKBONE.limits = replace(kept, num_crops=crops)
-        found.append(BACKBONE.tiled(image).num_tokens)
+        found.append(BACKBONE.picture(image).num_tokens)
     BACKBONE.limits = kept
     assert found == [few, many]
 
