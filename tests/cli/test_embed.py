@@ -6,6 +6,7 @@ import pty
 import shutil
 import struct
 import subprocess
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -708,3 +709,30 @@ def test_a_check_says_what_it_found_and_changes_nothing(warm: Warm) -> None:
     done = tiny(warm, texts(), "--check", "2")
     assert done.stdout == tiny(warm, texts()).stdout
     assert done.stderr.startswith(b"vlm2vec: check of 2 rows: largest deviation ")
+
+
+@pytest.mark.slow
+def test_a_killed_run_loses_what_was_unfinished_and_goes_on(
+    warm: Warm, vlm2vec: Runner, tmp_path: Path
+) -> None:
+    warm.write("rows.jsonl", [{"text": f"row {number} " * 40} for number in range(1500)])
+    options = ("rows.jsonl", "-m", golden.MODEL, "--dtype", "float32", "--batch-tokens", "500")
+    process = vlm2vec.start("embed", *options, "-o", "parts/", "--part-rows", "50")
+    folder = tmp_path / "parts"
+    while not [*folder.glob("part-*.parquet")]:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    finished = {path: path.stat().st_mtime_ns for path in folder.glob("part-*.parquet")}
+    assert 0 < len(finished) < 30
+    done = warm("embed", *options, "-o", "parts/", "--part-rows", "50", "--resume")
+    assert done.exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    whole = warm("embed", *options, "-o", "whole.parquet")
+    assert whole.exit_code == 0
+    found = [row for path in sorted(folder.iterdir()) for row in pq.read_table(path).to_pylist()]
+    expected = pq.read_table(tmp_path / "whole.parquet").to_pylist()
+    assert [row["id"] for row in found] == [row["id"] for row in expected]
+    for row, other in zip(found, expected, strict=True):
+        assert np.abs(np.array(row["embedding"]) - other["embedding"]).max() <= 1e-6

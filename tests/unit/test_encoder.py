@@ -169,16 +169,23 @@ def test_packs_keep_to_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen == [1] * 5
 
 
-def test_memory_that_runs_out_halves_the_pack(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("full"), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")],
+)
+def test_memory_that_runs_out_halves_the_pack(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: RuntimeError
+) -> None:
     def full(rows: int) -> None:
-        if rows > 2:
-            raise torch.OutOfMemoryError("full")
+        if rows > 1:
+            raise error
 
     seen = passes(monkeypatch, full)
     loaded = made(batch_tokens=4096)
     found = [*loaded.encode(inputs(*TEXTS), refuse)]
     assert seen[0] == 5
     assert max(seen[1:]) <= 3
+    assert [one.getMessage().split(":")[0] for one in caplog.records] == ["out of memory"], "said once"
     for name, vector in zip(TEXTS, found, strict=True):
         assert vector is not None
         assert np.abs(vector - EXPECTED[name]).max() <= 2e-5
