@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import golden
 from vlm2vec_cli import checkpoints, encoder
@@ -116,6 +117,22 @@ def test_pictures_are_seen_once_a_window(monkeypatch: pytest.MonkeyPatch) -> Non
     ]
     assert len([*loaded.encode(rows, refuse)]) == 16
     assert len(seen) == 2
+
+
+def test_long_inputs_pass_alone(tmp_path: Path) -> None:
+    pictures = []
+    for number in range(64):
+        Image.new("RGB", (56, 56), (4 * number, 0, 0)).save(tmp_path / f"{number:02}.png")
+        pictures.append(f"{number:02}.png")
+    rows = [{"video": pictures, "num_frames": 64}, {"image": pictures[:20], "text": "pages"}]
+    found = {}
+    for batch_tokens in (1, 4096):
+        loaded = made(batch_tokens=batch_tokens)
+        found[batch_tokens] = [*loaded.encode([Input(row, tmp_path, "") for row in rows], refuse)]
+    for small, large in zip(found[1], found[4096], strict=True):
+        assert small is not None
+        assert large is not None
+        assert np.abs(small - large).max() <= 1e-6
 
 
 def test_half_precision_points_the_same_way() -> None:
