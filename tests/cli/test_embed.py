@@ -715,9 +715,9 @@ def test_a_check_says_what_it_found_and_changes_nothing(warm: Warm) -> None:
 def test_a_killed_run_loses_what_was_unfinished_and_goes_on(
     warm: Warm, vlm2vec: Runner, tmp_path: Path
 ) -> None:
-    warm.write("rows.jsonl", [{"text": f"row {number} " * 40} for number in range(1500)])
+    warm.write("rows.jsonl", [{"text": f"row {number} " * 40} for number in range(500)])
     options = ("rows.jsonl", "-m", golden.MODEL, "--dtype", "float32", "--batch-tokens", "500")
-    process = vlm2vec.start("embed", *options, "-o", "parts/", "--part-rows", "50")
+    process = vlm2vec.start("embed", *options, "-o", "parts/", "--part-rows", "20")
     folder = tmp_path / "parts"
     while not [*folder.glob("part-*.parquet")]:
         assert process.poll() is None
@@ -725,8 +725,8 @@ def test_a_killed_run_loses_what_was_unfinished_and_goes_on(
     process.kill()
     process.wait()
     finished = {path: path.stat().st_mtime_ns for path in folder.glob("part-*.parquet")}
-    assert 0 < len(finished) < 30
-    done = warm("embed", *options, "-o", "parts/", "--part-rows", "50", "--resume")
+    assert 0 < len(finished) < 25
+    done = warm("embed", *options, "-o", "parts/", "--part-rows", "20", "--resume")
     assert done.exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     whole = warm("embed", *options, "-o", "whole.parquet")
