@@ -113,8 +113,6 @@ def main(
       printf '{"text":"a red apple"}\\n{"image":"x.png"}\\n' | vlm2vec embed -m quickstart > vectors.parquet
 
       vlm2vec prepare quickstart | vlm2vec embed -m quickstart | vlm2vec score
-
-      vlm2vec prepare quickstart | vlm2vec embed -m quickstart -o vectors/ --shard 1/2 --part-rows 100
     """
     if merge_to:
         from vlm2vec_cli import merging
@@ -171,7 +169,7 @@ def main(
         if in_parts:
             parts.write(
                 records, lambda some: progress.bar(make(some), label="embed", quiet=quiet), Path(output),
-                own, facts, size=part_rows, resume=resume,
+                shards.find(shard), facts, size=part_rows, resume=resume,
             )  # fmt: skip
         else:
             rows = (row for row in make(records) if row is not None)

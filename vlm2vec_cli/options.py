@@ -129,7 +129,12 @@ MaxLength = Annotated[
 ]
 BatchTokens = Annotated[
     int | None,
-    typer.Option("--batch-tokens", metavar="N", min=1, help="Tokens in one forward pass, at most."),
+    typer.Option(
+        "--batch-tokens",
+        metavar="N",
+        min=1,
+        help="Tokens in one forward pass, at most; default: by free memory.",
+    ),
 ]
 Workers = Annotated[
     int | None,

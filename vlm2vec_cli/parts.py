@@ -63,7 +63,9 @@ def write(
     for part, rows in groupby(owned, key=lambda pair: pair[0]):
         found = {**facts, "input_digest": part.digest}
         streams.write_file(str(part.path), (row for _, row in rows if row is not None), VECTOR, found)
-        Path(f"{part.path}.partial").unlink(missing_ok=True)
+        for left in (f"{part.path.name}.partial", f".{part.path.name}.*.tmp"):  # by a run that was stopped
+            for path in folder.glob(left):
+                path.unlink()
 
 
 def _parts(

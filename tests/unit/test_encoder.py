@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import golden
 from vlm2vec_cli import checkpoints, encoder
@@ -118,6 +119,22 @@ def test_pictures_are_seen_once_a_window(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(seen) == 2
 
 
+def test_long_inputs_pass_alone(tmp_path: Path) -> None:
+    pictures = []
+    for number in range(64):
+        Image.new("RGB", (56, 56), (4 * number, 0, 0)).save(tmp_path / f"{number:02}.png")
+        pictures.append(f"{number:02}.png")
+    rows = [{"video": pictures, "num_frames": 64}, {"image": pictures[:20], "text": "pages"}]
+    found = {}
+    for batch_tokens in (1, 4096):
+        loaded = made(batch_tokens=batch_tokens)
+        found[batch_tokens] = [*loaded.encode([Input(row, tmp_path, "") for row in rows], refuse)]
+    for small, large in zip(found[1], found[4096], strict=True):
+        assert small is not None
+        assert large is not None
+        assert np.abs(small - large).max() <= 1e-6
+
+
 def test_half_precision_points_the_same_way() -> None:
     loaded = qwen2_vl.load(
         golden.MODEL, golden.MODEL, golden.LIMITS, family="vlm2vec-v2", dtype=torch.bfloat16, device="cpu"
@@ -171,16 +188,23 @@ def test_packs_keep_to_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen == [1] * 5
 
 
-def test_memory_that_runs_out_halves_the_pack(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("full"), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")],
+)
+def test_memory_that_runs_out_halves_the_pack(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: RuntimeError
+) -> None:
     def full(rows: int) -> None:
-        if rows > 2:
-            raise torch.OutOfMemoryError("full")
+        if rows > 1:
+            raise error
 
     seen = passes(monkeypatch, full)
     loaded = made(batch_tokens=4096)
     found = [*loaded.encode(inputs(*TEXTS), refuse)]
     assert seen[0] == 5
     assert max(seen[1:]) <= 3
+    assert [one.getMessage().split(":")[0] for one in caplog.records] == ["out of memory"], "said once"
     for name, vector in zip(TEXTS, found, strict=True):
         assert vector is not None
         assert np.abs(vector - EXPECTED[name]).max() <= 2e-5

@@ -63,7 +63,8 @@ def packed_attention(
     parents = segment_parents or (-1,) * len(segment_lengths)
     # (T, H, d): stream positions are rows now.
     rows = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
-    kernel = None if dropout else kernels.find(query.device, query.dtype, query.shape[-1])
+    wanted = (query.device, query.dtype, query.shape[-1], torch.is_grad_enabled())
+    kernel = None if dropout else kernels.find(*wanted)
     if kernel is None:
         stream = _in_batches(rows, segment_lengths, parents, causal, scaling, dropout)
     else:

@@ -29,8 +29,11 @@ _TOLERANCE = 3e-2  # bfloat16 has 8 bits
 
 
 @lru_cache(maxsize=16)
-def find(device: torch.device, dtype: torch.dtype, head_dim: int) -> Kernel | None:
-    """The kernel for tensors like these; None where there is none, or none that is right."""
+def find(device: torch.device, dtype: torch.dtype, head_dim: int, gradient: bool) -> Kernel | None:
+    """The kernel for tensors like these; None where there is none, or none that is right.
+
+    With `gradient` its gradients have to be right, too.
+    """
     half = dtype in (torch.float16, torch.bfloat16)
     if device.type != "cuda" or not half or head_dim % 8 or head_dim > _MAX_HEAD_DIM:
         return None
@@ -38,36 +41,55 @@ def find(device: torch.device, dtype: torch.dtype, head_dim: int) -> Kernel | No
         return None
     for kernel in _installed():
         try:
-            if right(kernel, device, dtype, head_dim):
+            if right(kernel, device, dtype, head_dim, gradient):
                 return kernel
         except Exception as error:  # whatever a kernel that does not fit this GPU raises
             log.debug("%s is not used: %s", kernel.__name__, error)
     return None
 
 
-@torch.no_grad()
 @torch.inference_mode(False)
-def right(kernel: Kernel, device: torch.device, dtype: torch.dtype, head_dim: int) -> bool:
+def right(kernel: Kernel, device: torch.device, dtype: torch.dtype, head_dim: int, gradient: bool) -> bool:
     """Whether the kernel gives what plain attention gives for one segment with and one without ancestors."""
     generator = torch.Generator().manual_seed(0)
     keys, queries, heads, kv_heads = [7, 5], [3, 5], 4, 2
-    query, key, value = (
+    given = [
         torch.randn(sum(lengths), count, head_dim, generator=generator).to(device, dtype)
         for lengths, count in ((queries, heads), (keys, kv_heads), (keys, kv_heads))
-    )
-    ends_q, ends_k = (
+    ]
+    ends = [
         torch.tensor([0, lengths[0], sum(lengths)], dtype=torch.int32, device=device)
         for lengths in (queries, keys)
+    ]
+    answers = []
+    with torch.set_grad_enabled(gradient):
+        for way in (kernel, _plainly):
+            rows = [one.clone().requires_grad_(gradient) for one in given]
+            q, k, v = rows
+            out = way(q, k, v, ends[0], ends[1], max(queries), max(keys), True, None)
+            gradients = torch.autograd.grad(out.float().square().sum(), rows) if gradient else ()
+            answers.append([out.detach(), *gradients])
+    return all(
+        torch.allclose(ours.float(), theirs.float(), atol=_TOLERANCE * float(theirs.abs().max()))
+        for ours, theirs in zip(*answers, strict=True)
     )
-    found = kernel(query, key, value, ends_q, ends_k, max(queries), max(keys), True, None)
+
+
+def _plainly(
+    query: Tensor, key: Tensor, value: Tensor, ends_q: Tensor, ends_k: Tensor, max_q: int, max_k: int,
+    causal: bool, scale: float | None,
+) -> Tensor:  # fmt: skip
+    """A kernel that is right and slow."""
     parts = []
-    pieces = (torch.split(query, queries), torch.split(key, keys), torch.split(value, keys))
-    for q, k, v in zip(*pieces, strict=True):
-        mask = torch.ones(len(q), len(k), dtype=torch.bool, device=device).tril(len(k) - len(q))
-        q, k, v = (one.float().transpose(0, 1) for one in (q, k, v))
-        k, v = (one.repeat_interleave(heads // kv_heads, dim=0) for one in (k, v))
-        parts.append(functional.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(0, 1))
-    return bool(torch.allclose(found.float(), torch.cat(parts), atol=_TOLERANCE, rtol=_TOLERANCE))
+    for number in range(len(ends_q) - 1):
+        inside, over = (slice(int(ends[number]), int(ends[number + 1])) for ends in (ends_q, ends_k))
+        q, k, v = (one.float().transpose(0, 1) for one in (query[inside], key[over], value[over]))
+        k, v = (one.repeat_interleave(len(q) // len(k), dim=0) for one in (k, v))
+        mask = torch.ones(q.shape[1], k.shape[1], dtype=torch.bool, device=q.device)
+        mask = mask.tril(k.shape[1] - q.shape[1]) if causal else mask
+        out = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+        parts.append(out.transpose(0, 1))
+    return torch.cat(parts).to(query.dtype)
 
 
 def _installed() -> Iterator[Kernel]:

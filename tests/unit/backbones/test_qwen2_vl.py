@@ -11,7 +11,7 @@ from PIL import Image
 
 import golden
 from vlm2vec_cli.backbones import qwen2_vl
-from vlm2vec_cli.engine import pixels
+from vlm2vec_cli.engine import packing, pixels
 from vlm2vec_cli.errors import DataError, UnavailableError
 
 IDS = golden.facts()["ids"]
@@ -60,6 +60,28 @@ def test_a_vector_alone_is_the_references(name: str) -> None:
 def test_a_vector_does_not_depend_on_its_neighbours(names: list[str]) -> None:
     for name, vector in zip(names, vectors(names), strict=True):
         assert np.abs(vector - EXPECTED[name]).max() <= TOLERANCE
+
+
+def test_gradients_of_a_shared_picture_are_those_of_rows_alone() -> None:
+    backbone = golden.fresh()
+    rows = [
+        backbone.encode(
+            {"image": "images/rgba_180x240.png", "text": f"question {n}?"}, golden.ROOT, golden.media()
+        )
+        for n in range(3)
+    ]
+    assert len(packing.pack(rows).ids) < sum(row.num_tokens for row in rows) / 2
+    gradients = []
+    for batches in ([rows], [[row] for row in rows]):
+        backbone.model.zero_grad()
+        for batch in batches:
+            backbone.forward(batch).square().sum().backward()
+        gradients.append({name: one.grad for name, one in backbone.model.named_parameters()})
+    for name, shared in gradients[0].items():
+        alone = gradients[1][name]
+        assert (shared is None) == (alone is None)
+        if shared is not None:
+            assert torch.allclose(shared, alone, rtol=1e-3, atol=1e-4 * float(alone.abs().max())), name
 
 
 def test_the_pooled_state_is_the_one_after_the_final_norm() -> None:

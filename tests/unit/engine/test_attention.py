@@ -1,5 +1,7 @@
 """Packed attention equals plain attention over each segment and its ancestors, batched and in one call."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -124,16 +126,26 @@ def test_a_kernel_has_to_be_right_to_be_used() -> None:
         return torch.cat(parts)
 
     cpu = torch.device("cpu")
-    assert kernels.right(kernel, cpu, torch.bfloat16, 8)
-    assert not kernels.right(top_left, cpu, torch.bfloat16, 8)
-    assert kernels.find(cpu, torch.bfloat16, 64) is None
+
+    def blind(*given: Any) -> Tensor:
+        with torch.no_grad():
+            out = kernel(*given)
+        return out + (given[0] - given[0].detach())
+
+    for gradient in (False, True):
+        assert kernels.right(kernel, cpu, torch.bfloat16, 8, gradient)
+        assert not kernels.right(top_left, cpu, torch.bfloat16, 8, gradient)
+        assert kernels.find(cpu, torch.bfloat16, 64, gradient) is None
+    assert kernels.right(blind, cpu, torch.bfloat16, 8, False)
+    with pytest.raises(RuntimeError, match="to not have been used"):
+        kernels.right(blind, cpu, torch.bfloat16, 8, True)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("head_dim", [64, 80, 128])
 def test_kernels_of_this_gpu(head_dim: int) -> None:
     device = torch.device("cuda")
-    assert kernels.find(device, torch.bfloat16, head_dim) is not None
+    assert kernels.find(device, torch.bfloat16, head_dim, False) is not None
     lengths, parents = (40, 7, 9, 1, 300), (-1, 0, 1, 0, -1)
     rows = [
         torch.randn(1, heads, sum(lengths), head_dim, device=device, dtype=torch.bfloat16)
