@@ -187,15 +187,15 @@ def test_a_signal_saves_and_the_same_command_goes_on(warm: Warm, tmp_path: Path)
 def test_other_data_options_and_models_are_refused(warm: Warm, tmp_path: Path) -> None:
     args = (*LORA, "-o", "run", "--max-steps", "2", "--save-steps", "1")
     assert train(warm, *args).exit_code == 0
-    hint = "hint: --resume none starts anew"
+    hint = "hint: --resume none starts anew, --allow-changed {} goes on"
     assert refusal(train(warm, *args, rows=texts(5)), 65) == [
         "vlm2vec: error: run/checkpoint-1: the training data is not what this run began with",
-        hint,
+        hint.format("data"),
     ]
-    for more, names in ((["--full", "--max-pixels", "9999"], "full, max_pixels"),):
+    for more, names in ((["--full", "--max-pixels", "9999"], "full, max_pixels, vision"),):
         assert refusal(train(warm, *args, *more), 2) == [
             f"vlm2vec: error: options differ from the run in run/checkpoint-1: {names}",
-            hint,
+            hint.format("NAME"),
         ]
     shutil.copytree(golden.MODEL, tmp_path / "other")
     done = train(warm, *args, "-m", "other")
@@ -221,7 +221,7 @@ def test_other_data_options_and_models_are_refused(warm: Warm, tmp_path: Path) -
             ["-o", "run", "--loss", "info_nec"],
             [
                 "unknown loss 'info_nec'",
-                "did you mean 'info-nce'? known: info-nce, symmetric-info-nce",
+                "did you mean 'info-nce'? known: hardness-weighted-info-nce, info-nce, symmetric-info-nce",
             ],
         ),
         (

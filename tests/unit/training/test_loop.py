@@ -16,12 +16,14 @@ from safetensors.torch import load_file
 import golden
 from pairs import PICTURES, events, lora, records, texts
 from vlm2vec_cli.errors import DataError, MissingError, StoppedError, UsageError
-from vlm2vec_cli.losses import info_nce
-from vlm2vec_cli.training.loop import _optimizer, learning_rate, num_steps
+from vlm2vec_cli.training import optimizer
+from vlm2vec_cli.training.encodings import Encodings
+from vlm2vec_cli.training.objective import Objective
+from vlm2vec_cli.training.optimizer import learning_rate, num_steps
 from vlm2vec_cli.training.options import TrainOptions
-from vlm2vec_cli.training.pairs import Pairs
+from vlm2vec_cli.training.pairs import Choice, Pairs
 from vlm2vec_cli.training.sampling import Sampler
-from vlm2vec_cli.training.step import Encodings, backward
+from vlm2vec_cli.training.step import backward
 
 SMALL = TrainOptions(
     max_steps=6, batch_size=4, chunk_tokens=40, warmup_steps=2, learning_rate=1e-3, lora_r=2, save_steps=0
@@ -57,21 +59,21 @@ def test_rates_rise_to_the_given_one_and_fall_to_zero() -> None:
 
 
 def test_epochs_are_whole_steps_rounded_up() -> None:
-    sampler = Sampler(["a"] * 10, 4, 0)
-    assert num_steps(TrainOptions(epochs=1), sampler) == 3
-    assert num_steps(TrainOptions(epochs=2), sampler) == 5
-    assert num_steps(TrainOptions(epochs=0.01), sampler) == 1
-    assert num_steps(TrainOptions(epochs=2, max_steps=0), sampler) == 0
+    in_one = Sampler(["a"] * 10, 4, 0).steps_per_epoch
+    assert num_steps(TrainOptions(epochs=1), in_one) == 3
+    assert num_steps(TrainOptions(epochs=2), in_one) == 5
+    assert num_steps(TrainOptions(epochs=0.01), in_one) == 1
+    assert num_steps(TrainOptions(epochs=2, max_steps=0), in_one) == 0
 
 
 def test_matrices_decay_and_vectors_do_not() -> None:
     backbone = golden.fresh()
-    optimizer = _optimizer(backbone.model, TrainOptions(full=True, weight_decay=0.1))
-    for group in optimizer.param_groups:
+    made = optimizer.create(backbone.model, TrainOptions(full=True, weight_decay=0.1))
+    for group in made.param_groups:
         for parameter in group["params"]:
             assert group["weight_decay"] == (0.1 if parameter.ndim > 1 else 0.0)
     lora(backbone, SMALL)
-    adapter_only = _optimizer(backbone.model, replace(SMALL, full=False, dora=False))
+    adapter_only = optimizer.create(backbone.model, replace(SMALL, full=False, dora=False))
     number = sum(parameter.numel() for group in adapter_only.param_groups for parameter in group["params"])
     assert number < sum(parameter.numel() for parameter in backbone.model.parameters()) / 2
 
@@ -146,13 +148,10 @@ def test_a_frozen_vision_tower_sees_each_picture_once_a_step() -> None:
     backbone.model.visual.register_forward_hook(lambda module, given, out: seen.append(1))
     encodings = Encodings(backbone, golden.media(), workers=1, budget=1 << 28)
     pairs = Pairs(records(PICTURES))
-    made = pairs.batch(range(4), mask_duplicates=True, num_hard_negatives=None)
-    one = replace(SMALL, chunk_tokens=1)
-    value = backward(made, backbone, encodings, info_nce.loss, one, autocast=_exact)
+    made, objective = pairs.batch(range(4), Choice()), Objective(SMALL)
+    value = backward(made, backbone, encodings, objective, chunk_tokens=1, autocast=_exact).loss
     assert len(seen) == 4
-    again = backward(
-        made, backbone, encodings, info_nce.loss, replace(one, grad_cache=False), autocast=_exact
-    )
+    again = backward(made, backbone, encodings, objective, chunk_tokens=None, autocast=_exact).loss
     assert len(seen) == 5, "nothing is kept from one step to the next"
     assert again == pytest.approx(value, rel=1e-5)
 
@@ -222,7 +221,7 @@ def test_other_data_and_options_are_refused(
         steps(rows, tmp_path / "run", replace(SMALL, max_steps=2, save_steps=1, **change))
     assert raised.value.fact.startswith(fact)
     assert raised.value.fact.endswith(", ".join(sorted(change)))
-    assert raised.value.hint == "--resume none starts anew"
+    assert raised.value.hint.startswith("--resume none starts anew, --allow-changed ")
     anew = steps(rows, tmp_path / "run", replace(SMALL, max_steps=1, **change), resume="none")
     assert [event["step"] for event in anew] == [1]
 

@@ -14,7 +14,7 @@ from pairs import records
 from vlm2vec_cli.errors import DataError
 from vlm2vec_cli.losses.info_nce import loss
 from vlm2vec_cli.schemas.base import Record
-from vlm2vec_cli.training.pairs import Batch, Pairs, content_key
+from vlm2vec_cli.training.pairs import Batch, Choice, Pairs, content_key
 
 
 def pair(query: str, positive: str | dict[str, Any], *negatives: str | dict[str, Any], **more: Any) -> dict:
@@ -26,7 +26,7 @@ def pair(query: str, positive: str | dict[str, Any], *negatives: str | dict[str,
 
 def batch(rows: Sequence[dict], *, mask: bool = True, most: int | None = None) -> Batch:
     pairs = Pairs(records(rows))
-    return pairs.batch(range(len(rows)), mask_duplicates=mask, num_hard_negatives=most)
+    return pairs.batch(range(len(rows)), Choice(mask, most))
 
 
 def allowed(rows: Sequence[dict], **more: Any) -> list[str]:
@@ -62,7 +62,7 @@ def test_every_answer_that_the_file_gives_a_query_is_masked() -> None:
     rows = [pair("a", "A"), pair("a", "B"), pair("c", "C", "B")]
     assert allowed(rows) == ["P-x-", "-Px-", "xxPx"]
     pairs = Pairs(records(rows))
-    made = pairs.batch([0, 2], mask_duplicates=True, num_hard_negatives=None)
+    made = pairs.batch([0, 2], Choice())
     assert made.allowed_BN.tolist() == [[True, True, False], [True, True, True]], "row 2 is not in the batch"
 
 
@@ -114,11 +114,11 @@ def test_one_reference_under_two_roots_is_two_pictures(tmp_path: Path) -> None:
 
     rows = [pair("a", {"image": "1.png"}), pair("b", {"image": "1.png"})]
     apart = Pairs([under("x", rows[0]), under("y", rows[1])])
-    made = apart.batch([0, 1], mask_duplicates=True, num_hard_negatives=None)
+    made = apart.batch([0, 1], Choice())
     assert made.allowed_BN.all()
     assert made.targets[0].key != made.targets[1].key
     together = Pairs([under("x", rows[0]), under("x", rows[1])])
-    made = together.batch([0, 1], mask_duplicates=True, num_hard_negatives=None)
+    made = together.batch([0, 1], Choice())
     assert made.targets[0].key == made.targets[1].key
     assert not made.allowed_BN[0, 1]
 

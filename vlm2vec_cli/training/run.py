@@ -1,0 +1,117 @@
+"""A run as the command line describes it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vlm2vec_cli import adapters, checkpoints, encoder
+from vlm2vec_cli.backbones import Backbone, Limits
+from vlm2vec_cli.errors import UsageError, UserError
+from vlm2vec_cli.media import MediaReader
+from vlm2vec_cli.schemas.base import Record
+from vlm2vec_cli.training import loop, plan, tracking, weights
+from vlm2vec_cli.training.given import options_of
+from vlm2vec_cli.training.objective import Objective
+from vlm2vec_cli.training.options import TrainOptions
+from vlm2vec_cli.training.pairs import Pairs
+from vlm2vec_cli.training.world import join
+
+Event = dict[str, Any]
+
+
+def run(
+    records: Iterable[Record],
+    given: Mapping[str, Any],
+    media: MediaReader,
+    *,
+    evaluate: loop.Evaluate | None = None,
+    reject: Callable[[UserError], None],
+) -> Iterator[Event]:
+    """Yields the events of the run whose options `given` holds by name, or with `dry_run` its plan."""
+    if not given["output"] and not given["dry_run"]:
+        raise UsageError("a checkpoint folder is needed", hint="-o DIR")
+    if given["eval_steps"] and evaluate is None:
+        raise UsageError("--eval-steps needs --eval FILE")
+    tracking.check(given["report_to"])
+    tiny = given["model"] == encoder.TINY
+    if tiny and given["lora"]:
+        raise UsageError("tiny has no base that an adapter could be put on", hint="leave --lora out")
+    full = tiny if given["lora"] is None else not given["lora"]
+    world = join(given["device"])
+    device = world.device or encoder.pick_device(given["device"])
+    options = options_of(given, full, device)
+    Objective(options)  # an unknown name is said before anything is read
+    pairs = Pairs(records, per_dataset=options.rows_per_dataset)
+    weights.sampler_of(pairs, options)
+    backbone, adapter, found = _model(pairs, given, options, device, tiny)
+    base = found.meta.get("base_model", found.base) if full else found.base
+    facts = {
+        "base_model": base,
+        "revision": found.revision,
+        "prompt_family": found.meta.get("prompt_family", "vlm2vec-v2"),
+        "dataset_counts": _counts(pairs),
+    }
+    parts = (pairs, backbone, adapter, media, options, Path(given["output"]))
+    if given["dry_run"]:
+        yield plan.plan(loop.Run(*parts, base, facts, workers=given["workers"] or 4))
+        return
+    events = loop.train(
+        *parts, base=base, facts=facts, resume=given["resume"], allow_changed=given["allow_changed"] or (),
+        workers=4 if given["workers"] is None else given["workers"],
+        world=world, evaluate=evaluate, reject=reject,
+    )  # fmt: skip
+    yield from tracking.reported(events, given["report_to"], Path(given["output"]), options, world)
+
+
+def follow(events: Iterator[Event]) -> None:
+    """Goes through the run on a process that writes nothing; its errors are those of the leading one."""
+    try:
+        for _ in events:
+            pass
+    except UserError as error:
+        raise SystemExit(error.exit_code) from error
+
+
+def _model(
+    pairs: Pairs, given: Mapping[str, Any], options: TrainOptions, device: torch.device, tiny: bool
+) -> tuple[Backbone, Any | None, checkpoints.Checkpoint]:
+    """The backbone with what is trained of it, the adapter if there is one, and where both come from."""
+    with tempfile.TemporaryDirectory() as folder:
+        name = encoder.make_tiny(Path(folder), pairs.texts(), options.seed) if tiny else given["model"]
+        found = checkpoints.find(name, adapter=given["adapter"], revision=given["revision"])
+        names = ("min_pixels", "max_pixels", "num_frames", "max_length")
+        limits: Limits = found.limits(**{key: given[key] for key in names})
+        # Trained weights stay in float32 under autocast; a frozen base may be stored in half the bytes.
+        frozen = torch.bfloat16 if options.precision == "bf16" and not options.full else torch.float32
+        if options.full:
+            backbone = checkpoints.load(found, limits, dtype=torch.float32, device=device)
+            _train_all(backbone, options.vision)
+            return backbone, None, found
+        backbone = checkpoints.load_base(found, limits, dtype=frozen, device=device)
+        if found.adapter:
+            return backbone, adapters.attach(backbone.model, found.adapter, trainable=True), found
+        made = adapters.create(
+            backbone.model, r=options.lora_r, alpha=options.lora_alpha, dropout=options.lora_dropout,
+            targets=options.lora_targets, dora=options.dora, seed=options.seed, vision=options.vision,
+        )  # fmt: skip
+        return backbone, made, found
+
+
+def _train_all(backbone: Backbone, vision: str) -> None:
+    backbone.model.requires_grad_(True)
+    if vision != "trained":
+        backbone.model.visual.requires_grad_(False)
+    if vision == "merger":
+        backbone.model.visual.merger.requires_grad_(True)
+
+
+def _counts(pairs: Pairs) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for name in pairs.datasets:
+        counts[name] = counts.get(name, 0) + 1
+    return counts
