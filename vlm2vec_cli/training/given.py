@@ -12,14 +12,18 @@ from vlm2vec_cli.errors import UsageError
 from vlm2vec_cli.training.options import LORA_TARGETS, Named, TrainOptions
 
 
-def options_of(given: Mapping[str, Any], full: bool, device: torch.device) -> TrainOptions:
+def precision(name: str, device: torch.device) -> str:
+    """bf16 or fp32; `auto` is what `embed` takes."""
+    if name != "auto":
+        return name
+    return "bf16" if encoder.pick_dtype("auto", device) is torch.bfloat16 else "fp32"
+
+
+def options_of(given: Mapping[str, Any], full: bool) -> TrainOptions:
     """The options; raises UsageError for what cannot be read as one."""
     values = {name: given[name] for name in TrainOptions.names() if name in given}
-    precision = values["precision"]
-    if precision not in ("auto", "bf16", "fp32"):
-        raise UsageError(f"--precision: unknown {precision!r}", hint="auto, bf16 or fp32")
-    if precision == "auto":
-        values["precision"] = "bf16" if encoder.pick_dtype("auto", device) is torch.bfloat16 else "fp32"
+    if values["precision"] not in ("auto", "bf16", "fp32"):
+        raise UsageError(f"--precision: unknown {values['precision']!r}", hint="auto, bf16 or fp32")
     block, modalities = _blocks(given["homogeneous"])
     warmup = given["warmup_steps"]
     targets = tuple(name.strip() for name in (given["lora_targets"] or "").split(",") if name.strip())

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import BinaryIO
 
@@ -75,7 +75,7 @@ def run(number: int, inputs: Sequence[str] | None) -> int:
         threads = str(max(1, (os.cpu_count() or 1) // number))
         command = [sys.executable, "-m", "vlm2vec_cli", *sys.argv[1:]]
         processes: list[subprocess.Popen[bytes]] = []
-        with _passing_on(processes):
+        with _passing_on(processes), ExitStack() as stack:
             for one in range(number):
                 processes.append(
                     subprocess.Popen(
@@ -87,7 +87,7 @@ def run(number: int, inputs: Sequence[str] | None) -> int:
                             "RANK": str(one),
                             "LOCAL_RANK": str(one),
                         },
-                        stdin=open(stdin, "rb") if stdin else subprocess.DEVNULL,  # noqa: SIM115
+                        stdin=stack.enter_context(open(stdin or os.devnull, "rb")),
                         stdout=None if one == 0 else subprocess.DEVNULL,
                         start_new_session=True,  # a terminal's Ctrl-C comes once, through us
                     )

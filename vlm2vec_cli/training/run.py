@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,13 @@ from vlm2vec_cli.errors import UsageError, UserError
 from vlm2vec_cli.media import MediaReader
 from vlm2vec_cli.schemas.base import Record
 from vlm2vec_cli.training import loop, plan, tracking, weights
-from vlm2vec_cli.training.given import options_of
+from vlm2vec_cli.training.given import options_of, precision
 from vlm2vec_cli.training.objective import Objective
 from vlm2vec_cli.training.options import TrainOptions
 from vlm2vec_cli.training.pairs import Pairs
 from vlm2vec_cli.training.world import join
+
+log = logging.getLogger(__name__)
 
 Event = dict[str, Any]
 
@@ -42,13 +46,17 @@ def run(
     if tiny and given["lora"]:
         raise UsageError("tiny has no base that an adapter could be put on", hint="leave --lora out")
     full = tiny if given["lora"] is None else not given["lora"]
-    world = join(given["device"])
-    device = world.device or encoder.pick_device(given["device"])
-    options = options_of(given, full, device)
+    options = options_of(given, full)
     Objective(options)  # an unknown name is said before anything is read
     pairs = Pairs(records, per_dataset=options.rows_per_dataset)
     weights.sampler_of(pairs, options)
-    backbone, adapter, found = _model(pairs, given, options, device, tiny)
+    with tempfile.TemporaryDirectory() as folder:
+        # Made before the processes know each other: each needs its own, and saving is then for the first alone.
+        name = encoder.make_tiny(Path(folder), pairs.texts(), options.seed) if tiny else given["model"]
+        world = join(given["device"])
+        device = world.device or encoder.pick_device(given["device"])
+        options = replace(options, precision=world.gather(precision(options.precision, device))[0])
+        backbone, adapter, found = _model(name, given, options, device)
     base = found.meta.get("base_model", found.base) if full else found.base
     facts = {
         "base_model": base,
@@ -74,32 +82,31 @@ def follow(events: Iterator[Event]) -> None:
         for _ in events:
             pass
     except UserError as error:
+        log.debug("left because of: %s", error)
         raise SystemExit(error.exit_code) from error
 
 
 def _model(
-    pairs: Pairs, given: Mapping[str, Any], options: TrainOptions, device: torch.device, tiny: bool
+    name: str, given: Mapping[str, Any], options: TrainOptions, device: torch.device
 ) -> tuple[Backbone, Any | None, checkpoints.Checkpoint]:
     """The backbone with what is trained of it, the adapter if there is one, and where both come from."""
-    with tempfile.TemporaryDirectory() as folder:
-        name = encoder.make_tiny(Path(folder), pairs.texts(), options.seed) if tiny else given["model"]
-        found = checkpoints.find(name, adapter=given["adapter"], revision=given["revision"])
-        names = ("min_pixels", "max_pixels", "num_frames", "max_length")
-        limits: Limits = found.limits(**{key: given[key] for key in names})
-        # Trained weights stay in float32 under autocast; a frozen base may be stored in half the bytes.
-        frozen = torch.bfloat16 if options.precision == "bf16" and not options.full else torch.float32
-        if options.full:
-            backbone = checkpoints.load(found, limits, dtype=torch.float32, device=device)
-            _train_all(backbone, options.vision)
-            return backbone, None, found
-        backbone = checkpoints.load_base(found, limits, dtype=frozen, device=device)
-        if found.adapter:
-            return backbone, adapters.attach(backbone.model, found.adapter, trainable=True), found
-        made = adapters.create(
-            backbone.model, r=options.lora_r, alpha=options.lora_alpha, dropout=options.lora_dropout,
-            targets=options.lora_targets, dora=options.dora, seed=options.seed, vision=options.vision,
-        )  # fmt: skip
-        return backbone, made, found
+    found = checkpoints.find(name, adapter=given["adapter"], revision=given["revision"])
+    names = ("min_pixels", "max_pixels", "num_frames", "max_length")
+    limits: Limits = found.limits(**{key: given[key] for key in names})
+    # Trained weights stay in float32 under autocast; a frozen base may be stored in half the bytes.
+    frozen = torch.bfloat16 if options.precision == "bf16" and not options.full else torch.float32
+    if options.full:
+        backbone = checkpoints.load(found, limits, dtype=torch.float32, device=device)
+        _train_all(backbone, options.vision)
+        return backbone, None, found
+    backbone = checkpoints.load_base(found, limits, dtype=frozen, device=device)
+    if found.adapter:
+        return backbone, adapters.attach(backbone.model, found.adapter, trainable=True), found
+    made = adapters.create(
+        backbone.model, r=options.lora_r, alpha=options.lora_alpha, dropout=options.lora_dropout,
+        targets=options.lora_targets, dora=options.dora, seed=options.seed, vision=options.vision,
+    )  # fmt: skip
+    return backbone, made, found
 
 
 def _train_all(backbone: Backbone, vision: str) -> None:

@@ -6,6 +6,7 @@ accelerate's process group (NCCL, gloo, ...), Python objects through a gloo grou
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -18,6 +19,8 @@ from vlm2vec_cli.grad_cache import Gathered
 from vlm2vec_cli.training import launch
 
 Thing = TypeVar("Thing")
+
+log = logging.getLogger(__name__)
 
 _GONE = UnavailableError.exit_code
 _BUCKET = 1 << 25  # numbers that are summed in one go
@@ -139,6 +142,7 @@ class Several(World):
             yield
         except RuntimeError as error:
             self._ended = True
+            log.debug("exchange failed: %s", error)
             if not self.leads:
                 raise SystemExit(_GONE) from error
             raise UnavailableError(
