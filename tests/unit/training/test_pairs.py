@@ -163,3 +163,50 @@ def test_a_side_without_marks_is_a_plain_content() -> None:
     side = batch([pair("a", "A")]).targets[0]
     assert side.marks == frozenset()
     assert replace(side, place="x").key == side.key
+
+
+def test_private_negatives_are_nobody_elses() -> None:
+    rows = [pair("a", "A", "1", "2"), pair("b", "B", "3"), pair("c", "C")]
+    made = Pairs(records(rows)).batch(range(3), Choice(private_negatives=True))
+    assert [side.content["text"] for side in made.targets] == ["A", "1", "2", "B", "3", "C"]
+    assert made.allowed_BN.tolist() == [
+        [True, True, True, True, False, True],
+        [True, False, False, True, True, True],
+        [True, False, False, True, False, True],
+    ]
+
+
+def test_rows_without_a_content_are_left_out_and_named() -> None:
+    rows = [pair("a", "A", "1"), pair("b", "B", "2"), pair("c", "C", "1")]
+    pairs = Pairs(records(rows))
+    gone = {content_key({"text": "1"})}
+    made = pairs.batch(range(3), Choice(), without=gone)
+    assert [side.content["text"] for side in made.queries] == ["b"]
+    assert [side.place for side in made.left_out] == ["pairs.jsonl line 1", "pairs.jsonl line 3"]
+    assert len(pairs.batch(range(3), Choice(num_hard_negatives=0), without=gone).queries) == 3, "not needed"
+
+
+def test_rows_come_back_from_the_file_as_they_were() -> None:
+    rows = [
+        pair("ä", {"text": "A", "id": "1"}, {"text": "n", "image": "x.png"}, weight=2, key="k"),
+        pair("b", {"video": ["1.png", "2.png"]}, positive_ids=["1"], dataset="d"),
+        {**pair("c", {"image": "p.png"}), "modality": "visdoc"},
+    ]
+    pairs = Pairs(records(rows))
+    assert [example.place for example in (one.query for one in pairs)] == [
+        f"pairs.jsonl line {number}" for number in (1, 2, 3)
+    ]
+    for row, example in zip(rows, pairs, strict=True):
+        assert example.query.content == row["query"]
+        assert example.positive.content == row["positive"]
+        assert [one.content for one in example.negatives] == row["negatives"]
+    assert pairs.datasets == ["default", "d", "default"]
+    assert pairs.modalities == ["text", "video", "visdoc"]
+    assert pairs[-1].query.key == pairs[2].query.key
+
+
+def test_only_the_first_rows_of_each_dataset() -> None:
+    rows = [pair(str(number), "p", dataset="ab"[number % 2]) for number in range(7)]
+    kept = Pairs(records(rows), per_dataset=2)
+    assert [one.query.content["text"] for one in kept] == ["0", "1", "2", "3"]
+    assert Pairs(records(rows[:4])).digest == kept.digest
