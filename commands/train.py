@@ -56,7 +56,7 @@ def main(
     Examples:
       vlm2vec prepare quickstart --split train | vlm2vec train -m tiny -o runs/tiny --max-steps 20
 
-      vlm2vec train pairs.jsonl --preset vlm2vec-v2 -o runs/mine --eval test.jsonl > mine.log.jsonl
+      vlm2vec train pairs.jsonl -m Qwen/Qwen2-VL-2B-Instruct -o runs/mine --max-steps 1000 > mine.log.jsonl
     """
     given = dict(locals())
     launch.check_inputs(inputs)

@@ -89,13 +89,21 @@ def test_a_file_that_is_not_there(warm: Warm) -> None:
     [
         (["--dataset-weight", "b=2"], "--dataset-weight: no dataset 'b'", "there are default"),
         (["--dataset-weight", "default"], "--dataset-weight: expected NAME=NUMBER, got 'default'", None),
-        (["--homogeneous", "a=2"], "--homogeneous: unknown modality 'a'", "one of text, image, video, visdoc"),
+        (
+            ["--homogeneous", "a=2"],
+            "--homogeneous: unknown modality 'a'",
+            "one of text, image, video, visdoc",
+        ),
         (["--homogeneous", "x"], "--homogeneous: expected N or MODALITY=N, got 'x'", None),
         (["--loss-option", "alpha=1"], "--loss-option: info_nce has no 'alpha'", "it has none"),
         (["--report-to", "wandbb"], "--report-to: unknown 'wandbb'", "did you mean 'wandb'? known: "),
         (["--eval-steps", "5"], "--eval-steps needs --eval FILE", None),
         (["--early-stopping", "2"], "--early-stopping needs --eval-steps", None),
-        (["--matryoshka", "8,4", "--matryoshka-weights", "1"], "--matryoshka-weights must be as many as", None),
+        (
+            ["--matryoshka", "8,4", "--matryoshka-weights", "1"],
+            "--matryoshka-weights must be as many as",
+            None,
+        ),
     ],
 )
 def test_words_that_mean_nothing(warm: Warm, args: list[str], fact: str, hint: str | None) -> None:

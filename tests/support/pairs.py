@@ -57,7 +57,7 @@ def lora(backbone: Qwen2VL, options: TrainOptions) -> Any:
 
 
 def events(
-    rows: Sequence[Mapping[str, Any]], out: Path, options: TrainOptions, *, resume: str = "auto"
+    rows: Sequence[Mapping[str, Any]], out: Path, options: TrainOptions, **more: Any
 ) -> Iterator[dict[str, Any]]:
     """The events of a run on a fresh golden model, which ends up in `out`."""
     backbone = golden.fresh()
@@ -71,6 +71,6 @@ def events(
         out,
         base=str(golden.MODEL),
         facts={"base_model": str(golden.MODEL), "prompt_family": "vlm2vec-v2"},
-        resume=resume,
         workers=1,
+        **more,
     )

@@ -51,7 +51,7 @@ def run(
     pairs = Pairs(records, per_dataset=options.rows_per_dataset)
     weights.sampler_of(pairs, options)
     with tempfile.TemporaryDirectory() as folder:
-        # Made before the processes know each other: each needs its own, and saving is then for the first alone.
+        # Made before the processes know each other: then each has its own, later only the first one saves.
         name = encoder.make_tiny(Path(folder), pairs.texts(), options.seed) if tiny else given["model"]
         world = join(given["device"])
         device = world.device or encoder.pick_device(given["device"])

@@ -44,12 +44,12 @@ def in_one_graph(batch: Batch, backbone: Any, objective: Objective, chunks: list
     sides = {side.key: side for side in (*batch.queries, *batch.targets)}
     rows, at = [], {}
     for chunk in chunks:
-        inputs = [
-            backbone.encode(sides[key].content, sides[key].root, golden.media()) for key in chunk
-        ]
+        inputs = [backbone.encode(sides[key].content, sides[key].root, golden.media()) for key in chunk]
         at |= {key: len(at) + number for number, key in enumerate(chunk)}
         rows.append(backbone.forward(inputs))
-    queries, targets = (torch.tensor([at[one.key] for one in side]) for side in (batch.queries, batch.targets))
+    queries, targets = (
+        torch.tensor([at[one.key] for one in side]) for side in (batch.queries, batch.targets)
+    )
     value, _ = objective(torch.cat(rows), queries, targets, batch)
     value.backward()
     return float(value.detach())

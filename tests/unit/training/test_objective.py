@@ -51,7 +51,9 @@ def test_a_dataset_has_its_own_temperature() -> None:
 
 
 def test_a_temperature_learns_where_to_go_and_stays_in_bounds() -> None:
-    objective = Objective(TrainOptions(learn_temperature=True, temperature=0.5, dataset_temperatures=(("b", 0.02),)))
+    objective = Objective(
+        TrainOptions(learn_temperature=True, temperature=0.5, dataset_temperatures=(("b", 0.02),))
+    )
     assert objective.temperature.values() == {"*": pytest.approx(0.5), "b": pytest.approx(0.02)}
     rows = torch.arange(4)
     # Queries right beside their positives: the colder, the smaller the loss.

@@ -7,12 +7,13 @@ import torch
 
 import golden
 from vlm2vec_cli.backbones.qwen2_vl import Qwen2VL
-from vlm2vec_cli.training.options import TrainOptions
-from vlm2vec_cli.training.pairs import Batch, Side
 from vlm2vec_cli.training.encodings import Encodings
 from vlm2vec_cli.training.objective import Objective
+from vlm2vec_cli.training.options import TrainOptions
+from vlm2vec_cli.training.pairs import Batch, Side
 from vlm2vec_cli.training.step import backward
 
+PLAIN = TrainOptions()
 FACTS = golden.facts()["train_b"]
 
 
@@ -37,7 +38,7 @@ def loss_of(
     made: Batch,
     backbone: Qwen2VL,
     encodings: Encodings,
-    options: TrainOptions = TrainOptions(),
+    options: TrainOptions = PLAIN,
     chunk_tokens: int | None = 16384,
 ) -> float:
     exact = contextlib.nullcontext
