@@ -13,8 +13,8 @@ negatives, c a text, the picture that it asks for and seven other pictures as ha
   ours       `vlm2vec_cli.training`, whole steps with reading, tokenising and the optimizer
 
 Both start from the same weights; their losses at the first step are compared (no dropout, duplicates not
-masked). `--growth` measures the peak memory of two processes that train on batches of 64 and of 1,024 pairs
-of a and differ in nothing else.
+masked). `--growth` measures the peak memory of two processes that train on the same 1,024 pairs of a, one in
+batches of 64, one in a single batch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -236,27 +235,27 @@ def speeds(folder: Path, arguments: argparse.Namespace) -> None:
 
 
 def growth(folder: Path, arguments: argparse.Namespace) -> None:
-    """Peak memory of a step on 64 and on 1,024 pairs, each in a process of its own."""
+    """Peak memory of runs over the same pairs in batches of each size, each in a process of its own."""
     peaks = []
     for batch in arguments.growth:
         command = [sys.executable, __file__, "--peak", str(batch), "--model", str(folder),
-                   "--chunk-tokens", str(arguments.chunk_tokens), "--threads", str(arguments.threads)]  # fmt: skip
+                   "--pairs", str(max(arguments.growth)), "--threads", str(arguments.threads),
+                   "--chunk-tokens", str(arguments.chunk_tokens)]  # fmt: skip
         peaks.append(json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
         print(f"batch {batch}: peak {peaks[-1]} MB")
     print(f"growth: {100 * (peaks[-1] / peaks[0] - 1):.1f} %")
 
 
-def peak(folder: Path, batch: int, chunk_tokens: int) -> None:
-    """Prints the peak memory of one step, in megabytes."""
-    options = replace(
-        TrainOptions(), batch_size=batch, max_steps=1, chunk_tokens=chunk_tokens, lora_dropout=0.0
+def peak(folder: Path, batch: int, number: int, chunk_tokens: int) -> None:
+    """Prints the peak memory of a run over `number` pairs, in megabytes."""
+    options = TrainOptions(
+        batch_size=batch, max_steps=number // batch, chunk_tokens=chunk_tokens, lora_dropout=0.0
     )
     backbone, adapter = loaded(folder, options)
     with tempfile.TemporaryDirectory() as out:
-        parts = (pairs_of(Path(out), "a", batch), backbone, adapter, MediaReader(MediaPolicy()))
+        parts = (pairs_of(Path(out), "a", number), backbone, adapter, MediaReader(MediaPolicy()))
         events = train(*parts, options, Path(out) / "run", base=str(folder), facts={})
-        (step,) = (event for event in events if event["event"] == "step")
-    print(step["peak_memory_mb"])
+        print(max(event["peak_memory_mb"] for event in events if event["event"] == "step"))
 
 
 def main() -> None:
@@ -272,10 +271,11 @@ def main() -> None:
     parser.add_argument("--growth", type=int, nargs="*", help="batch sizes; 64 and 1024 where none is given")
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--pairs", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.peak:
-        peak(arguments.model, arguments.peak, arguments.chunk_tokens)
+        peak(arguments.model, arguments.peak, arguments.pairs, arguments.chunk_tokens)
         return
     print(
         f"{date.today()} | {platform.processor() or platform.machine()}, {arguments.threads} threads | torch {torch.__version__}"

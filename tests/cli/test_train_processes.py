@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from safetensors.numpy import load_file
 
@@ -71,22 +72,9 @@ def test_an_error_of_one_is_said_once_and_ends_all(vlm2vec: Runner, tmp_path: Pa
 
 def test_all_agree_on_the_step_after_which_they_stop(vlm2vec: Runner, tmp_path: Path) -> None:
     vlm2vec.write("pairs.jsonl", rows())
-    run = (
-        "train",
-        "pairs.jsonl",
-        *LORA,
-        *STEPS,
-        "-o",
-        "run",
-        "--num-processes",
-        "2",
-        "--schedule",
-        "constant",
-    )
-    env = {"OMP_NUM_THREADS": "1"}
-    with vlm2vec.start(
-        *run, "--max-steps", "100000", env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as p:
+    alike = ("train", "pairs.jsonl", *LORA, *STEPS, "-o", "run", "--schedule", "constant")
+    run, env, pipe = (*alike, "--num-processes", "2"), {"OMP_NUM_THREADS": "1"}, subprocess.PIPE
+    with vlm2vec.start(*run, "--max-steps", "100000", env=env, stdout=pipe, stderr=pipe) as p:
         assert p.stdout
         assert p.stderr
         for line in p.stdout:
@@ -109,26 +97,15 @@ def test_all_agree_on_the_step_after_which_they_stop(vlm2vec: Runner, tmp_path: 
 
 def test_one_that_is_killed_ends_the_others(vlm2vec: Runner) -> None:
     vlm2vec.write("pairs.jsonl", rows())
-    run = (
-        "train",
-        "pairs.jsonl",
-        *LORA,
-        *STEPS,
-        "-o",
-        "run",
-        "--num-processes",
-        "2",
-        "--max-steps",
-        "100000",
-    )
-    with vlm2vec.start(*run, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
+    run = ("train", "pairs.jsonl", *LORA, *STEPS, "-o", "run", "--num-processes", "2")
+    pipe = subprocess.PIPE
+    with vlm2vec.start(*run, "--max-steps", "100000", stdout=pipe, stderr=pipe) as p:
         assert p.stdout
         assert p.stderr
         for line in p.stdout:
             if json.loads(line)["event"] == "step":
                 break
-        second = [int(one) for one in subprocess.check_output(["pgrep", "-P", str(p.pid)]).split()][1]
-        os.kill(second, signal.SIGKILL)
+        psutil.Process(p.pid).children()[1].kill()
         p.stdout.read()
         said = p.stderr.read().decode()
     assert p.returncode == 69

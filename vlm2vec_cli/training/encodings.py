@@ -14,24 +14,32 @@ from vlm2vec_cli.errors import UserError
 from vlm2vec_cli.media import MediaReader
 from vlm2vec_cli.training.pairs import Side
 
-_AHEAD = 64  # contents that threads prepare before they are asked for
+_AHEAD = 32  # contents that threads prepare before they are asked for
 
 Change = Callable[[str, Encoded], Encoded]
 
 
 class Encodings:
-    """Encoded sides by content, prepared by threads, kept while they fit into `budget` bytes (oldest leave
-    first). `waited` counts the seconds for which somebody had to wait for them."""
+    """Encoded sides by content, prepared by threads, kept while they fit into `budget` bytes.
+
+    Those of earlier steps leave first; what does not fit beside this step's own is prepared again when it is
+    asked for again. `waited` counts the seconds for which somebody had to wait.
+    """
 
     def __init__(self, backbone: Backbone, media: MediaReader, *, workers: int, budget: int) -> None:
         self._backbone = backbone
         self._media = media
         self._budget = budget
         self._pool = ThreadPoolExecutor(max(1, workers))
-        self._kept: OrderedDict[str, Encoded] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[int, Encoded]] = OrderedDict()  # by last step of use
+        self._step = 0
         self._coming: dict[str, Future[Encoded]] = {}
         self._bytes = 0
         self.waited = 0.0
+
+    def begin(self) -> None:
+        """A step begins."""
+        self._step += 1
 
     def ahead(self, sides: Iterable[Side]) -> None:
         """Has the threads begin with what will be asked for next."""
@@ -65,22 +73,32 @@ class Encodings:
             self._coming[side.key] = self._pool.submit(self._encode, side)
 
     def _get(self, side: Side) -> Encoded:
-        if side.key not in self._kept:
-            self._start(side)
-            begin = time.perf_counter()
-            try:
-                encoded = self._coming.pop(side.key).result()
-            except UserError as error:
-                raise error.at(side.place) from None
-            finally:
-                self.waited += time.perf_counter() - begin
-            self._kept[side.key] = encoded
-            self._bytes += size(encoded)
-            while self._bytes > self._budget and len(self._kept) > 1:
-                _, gone = self._kept.popitem(last=False)
-                self._bytes -= size(gone)
+        if side.key in self._kept:
+            _, encoded = self._kept[side.key]
+            self._kept[side.key] = (self._step, encoded)
+            self._kept.move_to_end(side.key)
             return encoded
-        return self._kept[side.key]
+        self._start(side)
+        begin = time.perf_counter()
+        try:
+            encoded = self._coming.pop(side.key).result()
+        except UserError as error:
+            raise error.at(side.place) from None
+        finally:
+            self.waited += time.perf_counter() - begin
+        self._keep(side.key, encoded)
+        return encoded
+
+    def _keep(self, key: str, encoded: Encoded) -> None:
+        room = self._budget - size(encoded)
+        while self._bytes > room and self._kept:
+            oldest = next(iter(self._kept))
+            if self._kept[oldest][0] == self._step:
+                return
+            self._bytes -= size(self._kept.pop(oldest)[1])
+        if self._bytes <= room:
+            self._kept[key] = (self._step, encoded)
+            self._bytes += size(encoded)
 
     def _encode(self, side: Side) -> Encoded:
         return self._backbone.encode(side.content, side.root, self._media)

@@ -31,7 +31,7 @@ from vlm2vec_cli.training.world import ALONE, World
 log = logging.getLogger(__name__)
 
 # Prepared inputs are kept between steps up to this many bytes.
-_CACHE_BYTES = 1 << 30
+_CACHE_BYTES = 1 << 28
 
 Event = dict[str, Any]
 Evaluate = Callable[[Backbone, World], Mapping[str, float]]
@@ -298,6 +298,7 @@ class Run:
                 torch.save(_trainable(self.model), folder / "trainable.pt")
                 checkpoint.save_state(folder, step, self.pairs.digest, self._kept, self._parts, random)
             checkpoint.prune(self.out, self.options.save_total_limit)
+        self.world.gather(None)  # nobody leaves while the checkpoint is written
         return {"event": "checkpoint", "step": step, "folder": str(path)}
 
     def _save_model(self, folder: Path, step: int) -> None:

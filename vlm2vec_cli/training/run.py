@@ -74,6 +74,7 @@ def run(
         world=world, evaluate=evaluate, reject=reject,
     )  # fmt: skip
     yield from tracking.reported(events, given["report_to"], Path(given["output"]), options, world)
+    world.close()
 
 
 def follow(events: Iterator[Event]) -> None:

@@ -18,7 +18,7 @@ from vlm2vec_cli.training.objective import Objective
 from vlm2vec_cli.training.pairs import Batch, Side
 from vlm2vec_cli.training.world import ALONE, World
 
-WINDOW_BYTES = 1 << 29  # prepared inputs that are ordered by length together
+WINDOW_BYTES = 1 << 27  # prepared inputs that are ordered by length together
 
 
 class Unreadable(Exception):
@@ -57,6 +57,7 @@ def backward(
     the same every time. `then` is called before the second pass.
     Raises Unreadable when contents cannot be read.
     """
+    encodings.begin()
     own = share(batch, world)
     bad: dict[str, UserError] = {}
     order: list[str] = []

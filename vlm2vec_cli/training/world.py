@@ -49,6 +49,9 @@ class World:
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Makes every parameter's gradient the sum over processes."""
 
+    def close(self) -> None:
+        """The run is over, and well."""
+
     def raise_together(self, error: Exception | None) -> None:
         """Raises on all processes when one has an error, the first of them; others leave without a word."""
         if error is not None:
@@ -127,6 +130,10 @@ class Several(World):
         if isinstance(found, UserError):
             raise found
         raise UnavailableError(f"process {rank} of {self.size} failed: {found}")
+
+    def close(self) -> None:
+        """See World."""
+        distributed.destroy_process_group()
 
     def _sum(self, gradients: list[Tensor]) -> None:
         flat = torch.cat([one.flatten().float() for one in gradients])
