@@ -97,6 +97,19 @@ def test_checkpoints_of_every_kind_reload_and_differ(warm: Warm, tmp_path: Path,
         assert np.array_equal(after, apart)
 
 
+def test_a_merged_model_is_the_adapters(warm: Warm, tmp_path: Path) -> None:
+    args = (*LORA, "--max-steps", "2", "--learning-rate", "0.01", "--vision", "merger")
+    for out, more in (("apart", []), ("merged", ["--merge"])):
+        done = train(warm, *args, "-o", out, *more, rows=PICTURES)
+        assert (done.exit_code, done.stderr) == (0, b"")
+    assert not (tmp_path / "merged" / "adapter_config.json").exists()
+    query, root = [PICTURES[0]["query"], {"text": "a"}], ("--media-root", golden.ROOT)
+    apart, merged = (embed(warm, "-m", name, *root, rows=query) for name in ("apart", "merged"))
+    assert np.allclose(apart, merged, atol=1e-5)
+    card = (tmp_path / "merged" / "README.md").read_text()
+    assert "library_name: transformers" in card
+
+
 def test_an_adapter_is_trained_further(warm: Warm, tmp_path: Path) -> None:
     args = ("-m", golden.ADAPTER, "-o", "run", "--max-steps", "1", "--lora-dropout", "0")
     assert train(warm, *args, "--learning-rate", "0.01").exit_code == 0

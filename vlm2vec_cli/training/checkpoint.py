@@ -24,7 +24,7 @@ _PREFIX = "checkpoint-"
 # A run may go on with other values of these.
 _FREE = {
     *("max_steps", "epochs", "save_steps", "save_total_limit", "chunk_tokens", "grad_cache"),
-    *("eval_steps", "early_stopping"),
+    *("eval_steps", "early_stopping", "merge"),
 }
 
 

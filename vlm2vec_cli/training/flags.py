@@ -97,6 +97,7 @@ LoraTargets = Annotated[
     ),
 ]
 Dora = Annotated[bool, _switch("--dora/--no-dora", "Weight-decomposed LoRA.")]
+Merge = Annotated[bool, _switch("--merge", "Leave full weights with the adapter in them, not the adapter.")]
 Vision = Annotated[
     str | None,
     _("NAME", "Vision tower: frozen, merger or trained.", show_default="frozen, with --full trained"),

@@ -311,6 +311,9 @@ class Run:
         (folder / "README.md").write_text(card.text(self._base, facts, is_adapter=self._adapter is not None))
 
     def _publish(self, step: int) -> None:
+        if self.options.merge and self._adapter is not None:
+            self._adapter.merge_and_unload()  # in place: the backbone's modules are plain ones again
+            self._adapter = None
         if self.world.leads:
             with checkpoint.written_whole(self.out / "final") as folder:
                 self._save_model(folder, step)

@@ -72,6 +72,7 @@ class TrainOptions:
     lora_targets: tuple[str, ...] = LORA_TARGETS
     dora: bool = True
     vision: str = "frozen"
+    merge: bool = False  # full weights in the end, the adapter in them
     augment: str = "none"
     precision: str = "fp32"
     gradient_checkpointing: bool = False
