@@ -20,6 +20,7 @@ from vlm2vec_cli.backbones import Backbone
 from vlm2vec_cli.errors import DataError, UnavailableError, UsageError, nearest
 
 STATE = "training_state.pt"
+_WEIGHTS = "trainable.pt"
 _PREFIX = "checkpoint-"
 # A run may go on with other values of these.
 _FREE = {
@@ -180,6 +181,21 @@ def load_state(
     if rank < len(state["random"]):
         set_random_state(state["random"][rank])
     return int(state["step"])
+
+
+def save_weights(model: torch.nn.Module, folder: Path) -> None:
+    """Everything that is trained, in the numbers it is trained in."""
+    trained = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
+    torch.save(trained, folder / _WEIGHTS)
+
+
+def load_weights(model: torch.nn.Module, folder: Path) -> None:
+    """The inverse of `save_weights`."""
+    state = torch.load(folder / _WEIGHTS, map_location="cpu", weights_only=True)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                parameter.copy_(state[name])
 
 
 def random_state() -> tuple[torch.Tensor, list[torch.Tensor]]:

@@ -1,4 +1,7 @@
-"""The run: steps, evaluations, checkpoints, signals. Yields one event row after the other."""
+"""The run: steps, evaluations, checkpoints, signals. Yields one event row after the other.
+
+Longer than others: it is the one place where the order of these within a step can be read.
+"""
 
 from __future__ import annotations
 
@@ -295,7 +298,7 @@ class Run:
         if self.world.leads:
             with checkpoint.written_whole(path) as folder:
                 self._save_model(folder, step)
-                torch.save(_trainable(self.model), folder / "trainable.pt")
+                checkpoint.save_weights(self.model, folder)
                 checkpoint.save_state(folder, step, self.pairs.digest, self._kept, self._parts, random)
             checkpoint.prune(self.out, self.options.save_total_limit)
         self.world.gather(None)  # nobody leaves while the checkpoint is written
@@ -326,7 +329,7 @@ class Run:
         step = checkpoint.load_state(
             found, self.pairs.digest, self._kept, self._parts, self.world.rank, allow_changed
         )
-        _load_weights(self.model, found)
+        checkpoint.load_weights(self.model, found)
         log.info("going on from %s", found)
         return step
 
@@ -339,18 +342,6 @@ def _not_finite(what: str, value: float, step: int, batch: Batch) -> DataError:
         place=", ".join(places[:3]) + more,
         hint="lower --learning-rate",
     )
-
-
-def _trainable(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
-
-
-def _load_weights(model: torch.nn.Module, folder: Path) -> None:
-    state = torch.load(folder / "trainable.pt", map_location="cpu", weights_only=True)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.requires_grad:
-                parameter.copy_(state[name])
 
 
 def _peak_memory(model: torch.nn.Module) -> int:

@@ -90,7 +90,7 @@ def models() -> dict[str, Any]:
     return made
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(
     kind=st.sampled_from(["full", "lora", "dora"]),
     chunk_tokens=st.sampled_from([1, 30, 100, 400, None]),
