@@ -277,9 +277,8 @@ def main() -> None:
     if arguments.peak:
         peak(arguments.model, arguments.peak, arguments.pairs, arguments.chunk_tokens)
         return
-    print(
-        f"{date.today()} | {platform.processor() or platform.machine()}, {arguments.threads} threads | torch {torch.__version__}"
-    )
+    machine = f"{platform.processor() or platform.machine()}, {arguments.threads} threads"
+    print(f"{date.today()} | {machine} | torch {torch.__version__}")
     print(f"python {' '.join(sys.argv)}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -22,7 +22,7 @@ class Tracker:
     """As accelerate's."""
 
     requires_logging_directory = True
-    calls: list[tuple[str, Any]] = []
+    calls: ClassVar[list[tuple[str, Any]]] = []
 
     def __init__(self, name: str, logging_dir: Path) -> None:
         self.calls.append(("made", (name, logging_dir)))
