@@ -1,4 +1,4 @@
-"""What a model name or folder holds, and how its weights and adapter are loaded: strictly, or not at all.
+"""What a model name or folder holds, and how it is loaded: strictly, or not at all.
 
 Looks at the files, never at hope: weight shards make a full model, adapter_config.json an adapter on its
 base, both together a full model whose spare adapter is left out (it is already merged) and said so.
@@ -7,46 +7,30 @@ base, both together a full model whose spare adapter is left out (it is already 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import logging
 import re
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vlm2vec_cli import backbones, released
+from vlm2vec_cli import adapters, backbones, released
 from vlm2vec_cli.backbones import RESIZES, Backbone, Limits
 from vlm2vec_cli.engine import pixels
 from vlm2vec_cli.errors import UnavailableError, UsageError
-from vlm2vec_cli.weights import read_file
 
 log = logging.getLogger(__name__)
 
 META = "vlm2vec.json"
-ADAPTER_CONFIG = "adapter_config.json"
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
-_ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 # What makes a folder a model, full or adapter.
-MODEL_FILES = (*_WEIGHTS, "*.index.json", *_ADAPTER_WEIGHTS, ADAPTER_CONFIG)
+MODEL_FILES = (*_WEIGHTS, "*.index.json", *adapters.WEIGHTS, adapters.CONFIG)
 _DOWNLOAD = ["*.json", "*.safetensors", "*.bin", "*.txt", "*.jinja", "*.model"]
 _SHIPPED = "quickstart"
 _HUB_ID = r"\w[\w.-]*/\w[\w.-]*"
 MERGED = "merged_adapter"  # key of vlm2vec.json
-
-
-# Module names of adapters as older libraries and other code wrote them, and ours; what is left is the same.
-_ADAPTER_NAMES = (
-    (r"(layers|embed_tokens|norm)\b", r"language_model.\1"),  # Qwen2-VL before transformers 4.52, Phi-3.5-V
-    (r"language_model\.model\.", "language_model."),  # LLaVA-NeXT before 4.52
-    (r"vision_tower\.vision_model\.", "vision_tower."),
-    (r"vision_embed_tokens\.img_processor\.vision_model\.", "vision_tower."),  # Phi-3.5-V
-    (r"vision_embed_tokens\.", ""),
-)
 
 
 @dataclass(frozen=True)
@@ -79,6 +63,13 @@ class Checkpoint:
             )
         return Limits(**known)
 
+    @property
+    def model_type(self) -> str:
+        """The `model_type` of config.json; empty without one."""
+        config = self.weights / "config.json"
+        kind = adapters.read_json(config).get("model_type", "") if config.is_file() else ""
+        return str(kind)
+
 
 _DEFAULT_LIMITS: dict[str, int | None] = {
     "min_pixels": pixels.MIN_PIXELS,
@@ -104,25 +95,29 @@ def find(
     found = _find(name, adapter, revision, known)
     limits = {**known.get("limits", {}), **found.meta.get("limits", {}), **own.get("limits", {})}
     meta = {**known, **found.meta, **own, **({"limits": limits} if limits else {})}
-    if "prompt_family" not in meta and (kind := _model_type(found.weights)) in backbones.served():
+    if "prompt_family" not in meta and (kind := found.model_type) in backbones.served():
         meta["prompt_family"] = backbones.serving(kind).PROMPT_FAMILIES[0]
     return replace(found, meta=meta)
 
 
 def _find(name: str, adapter: str | None, revision: str | None, known: Mapping[str, Any]) -> Checkpoint:
     folder, revision = _described(name, revision, known)
-    meta = _json(folder / META) if (folder / META).is_file() else {}
-    full, spare = _holds(folder, _WEIGHTS), (folder / ADAPTER_CONFIG).is_file()
+    meta = adapters.read_json(folder / META) if (folder / META).is_file() else {}
+    full, spare = _holds(folder, _WEIGHTS), (folder / adapters.CONFIG).is_file()
     if adapter:
         extra, _ = _folder(adapter, None)
-        if not (extra / ADAPTER_CONFIG).is_file():
-            raise UnavailableError(f"no {ADAPTER_CONFIG}", place=adapter, hint="name a PEFT adapter folder")
-        if full and (added := digest(extra)) and added in (digest(folder), meta.get(MERGED)):
+        if not (extra / adapters.CONFIG).is_file():
+            raise UnavailableError(f"no {adapters.CONFIG}", place=adapter, hint="name a PEFT adapter folder")
+        if (
+            full
+            and (added := adapters.digest(extra))
+            and added in (adapters.digest(folder), meta.get(MERGED))
+        ):
             raise UsageError(
                 f"--adapter {adapter}: {name} already holds this adapter", hint="leave --adapter out"
             )
         weights, base = (folder, _base_name(name)) if full else _base(folder, known)
-        over = _json(extra / META) if (extra / META).is_file() else meta
+        over = adapters.read_json(extra / META) if (extra / META).is_file() else meta
         own = extra if (extra / META).is_file() else folder
         return Checkpoint(name, own, weights, base, extra, revision, over)
     if full:
@@ -136,14 +131,8 @@ def _find(name: str, adapter: str | None, revision: str | None, known: Mapping[s
     raise UnavailableError(
         "no weights and no adapter in this folder",
         place=name,
-        hint=f"expected {_WEIGHTS[0]}, {_WEIGHTS[1]} or {ADAPTER_CONFIG}",
+        hint=f"expected {_WEIGHTS[0]}, {_WEIGHTS[1]} or {adapters.CONFIG}",
     )
-
-
-def digest(folder: Path) -> str | None:
-    """A name for the adapter in a folder; None without one."""
-    path = next((folder / name for name in _ADAPTER_WEIGHTS if (folder / name).is_file()), None)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path else None
 
 
 def load(
@@ -152,7 +141,7 @@ def load(
     """The model with its adapter merged, ready to embed."""
     backbone = load_base(checkpoint, limits, dtype=dtype, device=device)
     if checkpoint.adapter:
-        backbone.model = attach(backbone.model, checkpoint.adapter).merge_and_unload()
+        backbone.model = adapters.attach(backbone.model, checkpoint.adapter).merge_and_unload()
         backbone.model.eval()
     return backbone
 
@@ -165,7 +154,7 @@ def load_base(
     config = checkpoint.weights / "config.json"
     if not config.is_file():
         raise UnavailableError("no config.json", place=str(checkpoint.weights))
-    if (kind := _model_type(checkpoint.weights)) not in backbones.served():
+    if (kind := checkpoint.model_type) not in backbones.served():
         raise UnavailableError(
             f"model_type {kind!r} is not supported",
             place=str(config),
@@ -186,136 +175,8 @@ def load_base(
     return backbone
 
 
-def _model_type(folder: Path) -> str:
-    config = folder / "config.json"
-    kind = _json(config).get("model_type", "") if config.is_file() else ""
-    return str(kind)
-
-
-def attach(model: torch.nn.Module, folder: Path, *, trainable: bool = False) -> Any:
-    """`model` wrapped by peft with the folder's adapter, every key of it used and none missing.
-
-    Reads the old key layout (`...model.layers.N`) and the new one (`...language_model.layers.N`).
-    """
-    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-
-    path = next((folder / name for name in _ADAPTER_WEIGHTS if (folder / name).is_file()), None)
-    if path is None:
-        raise UnavailableError(
-            "no adapter weights", place=str(folder), hint=f"expected {_ADAPTER_WEIGHTS[0]}"
-        )
-    kind = _json(folder / ADAPTER_CONFIG).get("peft_type")
-    if kind != "LORA":
-        raise UnavailableError(
-            f"peft_type {kind!r} is not supported", place=str(folder / ADAPTER_CONFIG), hint="LORA is"
-        )
-    config = LoraConfig.from_pretrained(str(folder))
-    config.inference_mode = not trainable
-    with _quiet_peft():
-        try:
-            wrapped = get_peft_model(model, config)
-        except ValueError as error:
-            raise UnavailableError(
-                f"the adapter does not fit the model: {_first_line(error)}",
-                place=str(folder),
-                hint="the adapter belongs to another base model",
-            ) from error
-    given = {inner_key(name): tensor for name, tensor in read_file(path).items()}
-    wanted = {_bare(name): tuple(tensor.shape) for name, tensor in get_peft_model_state_dict(wrapped).items()}
-    for what, names in (
-        ("missing", wanted.keys() - given.keys()),
-        ("unexpected", given.keys() - wanted.keys()),
-    ):
-        if names:
-            raise UnavailableError(
-                f"{what} adapter keys: {', '.join(sorted(names)[:3])} ({len(names)} of {len(wanted)})",
-                place=str(path),
-                hint="the adapter belongs to another model, or its file is incomplete",
-            )
-    if bad := sorted(name for name, tensor in given.items() if tuple(tensor.shape) != wanted[name]):
-        raise UnavailableError(
-            f"adapter tensor {bad[0]} has shape {tuple(given[bad[0]].shape)}, not {wanted[bad[0]]}",
-            place=str(path),
-            hint="the adapter belongs to another base model",
-        )
-    with _quiet_peft():
-        set_peft_model_state_dict(wrapped, given)
-    if not any(tensor.any() for name, tensor in given.items() if ".lora_B." in name):
-        log.warning("%s: the adapter is all zeros; the model behaves like its base", folder)
-    return wrapped
-
-
-def new_adapter(
-    model: torch.nn.Module,
-    *,
-    r: int,
-    alpha: int,
-    dropout: float,
-    targets: Sequence[str],
-    dora: bool,
-    seed: int,
-) -> Any:
-    """`model` wrapped by peft with a fresh LoRA or DoRA adapter, gaussian start as VLM2Vec's; all else
-    frozen."""
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(
-        r=r,
-        lora_alpha=alpha,
-        lora_dropout=dropout,
-        target_modules=list(targets),
-        init_lora_weights="gaussian",
-        use_dora=dora,
-        bias="none",
-    )
-    torch.manual_seed(seed)
-    with _quiet_peft():
-        try:
-            return get_peft_model(model, config)
-        except ValueError as error:
-            raise UsageError(f"--lora-targets: {_first_line(error)}") from error
-
-
-@contextlib.contextmanager
-def _quiet_peft() -> Iterator[None]:
-    """peft warns of what is meant here: the folder of the base is not its name, and of its own
-    deprecations."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def inner_key(name: str) -> str:
-    """An adapter's tensor name as the current inner model spells it, whichever library version wrote it."""
-    name = _bare(name).replace("base_model.model.model.", "base_model.model.", 1)
-    for stored, ours in _ADAPTER_NAMES:
-        name = re.sub(rf"^base_model\.model\.{stored}", f"base_model.model.{ours}", name)
-    return name
-
-
-def outer_key(name: str) -> str:
-    """The inverse for writing: as stock transformers 5 and peft expect it on the model with its head."""
-    return _bare(name).replace("base_model.model.", "base_model.model.model.", 1)
-
-
-def _bare(name: str) -> str:
-    return name.replace("lora_magnitude_vector.weight", "lora_magnitude_vector")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 def _holds(folder: Path, patterns: tuple[str, ...]) -> bool:
     return any(True for pattern in patterns for _ in folder.glob(pattern))
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value: dict[str, Any] = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise UnavailableError(f"not JSON: {error}", place=str(path)) from None
-    return value
 
 
 def _base_name(name: str) -> str:
@@ -327,7 +188,7 @@ def _base(folder: Path, known: Mapping[str, Any]) -> tuple[Path, str]:
 
     An adapter that names a folder of its author's is put on what is known to be its base.
     """
-    base = _json(folder / ADAPTER_CONFIG).get("base_model_name_or_path") or ""
+    base = adapters.read_json(folder / adapters.CONFIG).get("base_model_name_or_path") or ""
     for near in (Path(base), folder / base, folder.parent / base):
         if base and near.is_dir() and _holds(near, _WEIGHTS):
             return near, str(near.absolute())
@@ -371,7 +232,7 @@ def _folder(name: str, revision: str | None) -> tuple[Path, str | None]:
         path = Path(snapshot_download(name, revision=revision, allow_patterns=_DOWNLOAD))
     except Exception as error:  # the hub client raises a dozen unrelated types for "not reachable"
         raise UnavailableError(
-            f"cannot be fetched from the hub: {_first_line(error)}",
+            f"cannot be fetched from the hub: {adapters.first_line(error)}",
             place=name,
             hint="check the name, or give a local folder",
         ) from None

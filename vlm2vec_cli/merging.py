@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from vlm2vec_cli import __version__, checkpoints
+from vlm2vec_cli import __version__, adapters, checkpoints
 from vlm2vec_cli.encoder import pick_dtype
 from vlm2vec_cli.errors import UsageError
 from vlm2vec_cli.weights import read
@@ -45,6 +45,6 @@ def merge(
         "pooling": "last",
         "normalize": True,
         "tool_version": __version__,
-        **({checkpoints.MERGED: checkpoints.digest(found.adapter)} if found.adapter else {}),
+        **({checkpoints.MERGED: adapters.digest(found.adapter)} if found.adapter else {}),
     }
     (folder / checkpoints.META).write_text(json.dumps(meta, indent=2, sort_keys=True) + "\n")

@@ -26,6 +26,37 @@ def _verbose(value: bool) -> bool:
     return _level(logging.DEBUG, value)
 
 
+# What users of the published trainer type, where it means the same; `_` is as good as `-` everywhere.
+ALIASES = {
+    "homogeneous-batch-size": "homogeneous",
+    "image-dir": "media-root",
+    "interleave-batch-size": "homogeneous",
+    "lora-target-modules": "lora-targets",
+    "lr": "learning-rate",
+    "lr-scheduler-type": "schedule",
+    "max-len": "max-length",
+    "model-name": "model",
+    "model-name-or-path": "model",
+    "num-hardneg": "num-hard-negatives",
+    "num-sample-per-subset": "rows-per-dataset",
+    "num-train-epochs": "epochs",
+    "output-dir": "output",
+    "resize-max-pixels": "max-pixels",
+    "resize-min-pixels": "min-pixels",
+    "resume-from": "resume",
+}
+
+
+def own_name(name: str) -> str:
+    """Our name of an option.
+
+    >>> own_name("lr_scheduler_type")
+    'schedule'
+    """
+    plain = name.replace("_", "-")
+    return ALIASES.get(plain, plain)
+
+
 # Rows in and out
 Inputs = Annotated[
     list[str] | None,

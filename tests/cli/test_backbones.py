@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 import golden
 from backbones import ALL, GME, LLAVA_NEXT, PHI3_V, QWEN2_5_VL, ROOT, Family, qwen3_vl
 from runner import Done
+from vlm2vec_cli.backbones import LORA_TARGETS
 from warm import Warm
 
 TOLERANCE = 2e-5
@@ -58,7 +59,13 @@ def refused(done: Done, code: int = 69) -> list[str]:
     return done.stderr.decode().splitlines()
 
 
-@pytest.mark.parametrize("family", ALL, ids=lambda family: family.name)
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(one, marks=SLOW if one is LLAVA_NEXT else (), id=one.name) for one in ALL],
+)
 def test_a_mixed_run_gives_the_references_vectors(family: Family, warm: Warm) -> None:
     groups: dict[str, list[str]] = {}
     for name in family.ids:
@@ -208,7 +215,9 @@ def _plain_transformers(folder: Path, text: str) -> np.ndarray:
 # ------------------------------------------------------------------- training
 
 
-@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl", "phi3_v"])
+@pytest.mark.parametrize(
+    "family", [pytest.param("qwen2_5_vl", marks=SLOW), "qwen3_vl", pytest.param("phi3_v", marks=SLOW)]
+)
 def test_an_adapter_trained_on_a_backbone_is_embedded_with(family: str, warm: Warm) -> None:
     model = QWEN2_5_VL.model if family == "qwen2_5_vl" else PHI3_V.model
     if family == "qwen3_vl":
@@ -225,9 +234,32 @@ def test_an_adapter_trained_on_a_backbone_is_embedded_with(family: str, warm: Wa
     meta = json.loads((warm.work / "run" / "vlm2vec.json").read_bytes())
     families = {"qwen2_5_vl": "vlm2vec-v2", "qwen3_vl": "qwen3-vl", "phi3_v": "vlm2vec-v1"}
     assert (meta["prompt_family"], meta["base_model"]) == (families[family], str(model))
+    assert meta["positions"] == ("mrope" if family == "qwen3_vl" else "1d")
+    targets = json.loads((warm.work / "run" / "adapter_config.json").read_bytes())["target_modules"]
+    assert set(targets) == set(LORA_TARGETS[family])
     row = {"text": "what is 1"}
     trained, base = (embed(warm, [row], "-m", name).rows[0]["embedding"] for name in ("run", model))
     assert np.abs(np.subtract(trained, base)).max() > 1e-3
+
+
+def test_what_only_some_towers_can_is_refused_by_name(warm: Warm) -> None:
+    stdin = b'{"query": {"text": "a"}, "positive": {"text": "b"}}\n'
+    wide = warm.work / "model"
+    qwen3_vl(wide)
+    fixed = ("--dry-run", "--device", "cpu")
+    for model, kind in ((PHI3_V.model, "phi3_v"), (wide, "qwen3_vl")):
+        done = warm("train", "-m", model, "--augment", "light", *fixed, stdin=stdin)
+        assert refused(done, 2)[0] == (
+            f"vlm2vec: error: --augment light: not for {kind}, which does not see pictures in patches of 14"
+            " pixels"
+        )
+    done = warm("train", "-m", PHI3_V.model, "--vision", "merger", *fixed, stdin=stdin)
+    assert refused(done, 2)[0].startswith("vlm2vec: error: --vision merger: not for phi3_v")
+
+
+def test_a_check_needs_a_stock_forward_pass_to_compare_with(warm: Warm) -> None:
+    done = embed(warm, rows(QWEN2_5_VL, TEXTS), "-m", QWEN2_5_VL.model, "--check", "1")
+    assert refused(done, 2)[0].startswith("vlm2vec: error: --check: this model family has no stock forward")
 
 
 # ------------------------------------------------------------------- what is refused

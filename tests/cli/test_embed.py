@@ -236,10 +236,14 @@ def test_an_adapter_of_zeros_is_said(warm: Warm, tmp_path: Path) -> None:
             ["-m", "lonely"],
             "vlm2vec: error: lonely: base model 'tiny_qwen2vl' of the adapter is not available: ",
         ),
-        (["-m", "other"], "vlm2vec: error: other/config.json: model_type 'phi3_v' is not supported"),
-        (["-m", "cut"], "vlm2vec: error: cut: cannot be loaded: "),
+        (["-m", "other"], "vlm2vec: error: other/config.json: model_type 'bert' is not supported"),
+        (["-m", "bare"], "vlm2vec: error: bare/config.json: no field 'img_processor'"),
+        (["-m", "cut"], "vlm2vec: error: cut/model.safetensors: the file is cut off or damaged: "),
         (["-m", "prefix"], "vlm2vec: error: prefix/adapter_config.json: peft_type 'PREFIX' is not supported"),
-        (["--adapter", "broken"], "vlm2vec: error: broken/adapter_model.safetensors: cannot be read: "),
+        (
+            ["--adapter", "broken"],
+            "vlm2vec: error: broken/adapter_model.safetensors: the file is cut off or damaged: ",
+        ),
     ],
 )
 def test_a_model_that_cannot_be_had_is_one_line_and_a_hint(
@@ -257,15 +261,16 @@ def test_a_model_that_cannot_be_had_is_one_line_and_a_hint(
         (adapter / "adapter_config.json").write_text(json.dumps(config))
         if name == "broken":
             (adapter / "adapter_model.safetensors").write_bytes(b"nothing")
-    if name == "other":
+    if name in ("other", "bare"):
         copy(golden.MODEL, tmp_path / name)
-        (tmp_path / name / "config.json").write_text('{"model_type": "phi3_v"}')
+        kind = "bert" if name == "other" else "phi3_v"
+        (tmp_path / name / "config.json").write_text(json.dumps({"model_type": kind}))
     if name == "cut":
         path = copy(golden.MODEL, tmp_path / name) / "model.safetensors"
         path.write_bytes(path.read_bytes()[:-100])
     lines = refusal(tiny(warm, texts(), *args), 69)
     assert lines[0].startswith(first)
-    assert len(lines) == 1 + (name not in ("cut", "broken"))
+    assert len(lines) == 1 + (name != "bare")
     assert all(line.startswith("hint: ") for line in lines[1:])
 
 

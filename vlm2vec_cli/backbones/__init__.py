@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from vlm2vec_cli import plugins
 from vlm2vec_cli.errors import UnavailableError
@@ -100,6 +100,7 @@ class Backbone(Protocol):
     model: Any  # a transformers module: trained and saved; without a language-model head
     dim: int
     limits: Limits
+    POSITIONS: ClassVar[str]  # rotary positions: "1d", or "mrope" with time, height and width
 
     def encode(self, content: Mapping[str, Any], root: Path, media: MediaReader) -> Encoded:
         """Tokens and pixels of one content. Raises UserErrors without a place."""

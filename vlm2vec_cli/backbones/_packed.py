@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,12 +26,14 @@ from vlm2vec_cli.media import MediaReader
 class Packed(ABC):
     """A decoder over a packed stream with a vision tower in front; see `vlm2vec_cli.backbones.Backbone`.
 
-    `model` has a transformers decoder as `language_model`.
+    `model` has a transformers decoder as `language_model` and its vision tower under the name `tower`.
     """
 
-    def __init__(self, model: Any, tower: nn.Module, tokenizer: Any, limits: Limits, family: str) -> None:
+    POSITIONS: ClassVar[str] = "1d"
+
+    def __init__(self, model: Any, tower: str, tokenizer: Any, limits: Limits, family: str) -> None:
         self.model = model
-        self.tower = tower
+        self._tower = tower
         self.tokenizer = tokenizer
         self.limits = limits
         self.family = family
@@ -39,6 +41,12 @@ class Packed(ABC):
         self._see = Seeing(self.look)
         self._visuals = Visuals(self.picture, self.clip)
         model.language_model.config._attn_implementation = attention.NAME
+
+    @property
+    def tower(self) -> nn.Module:
+        """The vision tower as it is now: an adapter may put a trained copy in its place."""
+        tower: nn.Module = getattr(self.model, self._tower)
+        return tower
 
     @abstractmethod
     def encode(self, content: Mapping[str, Any], root: Path, media: MediaReader) -> Encoded:

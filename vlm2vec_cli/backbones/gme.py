@@ -39,7 +39,7 @@ _TOKENS = re.compile(
 )  # fmt: skip
 
 
-class Gme(qwen2_vl.Qwen2VL):
+class Gme(qwen2_vl.QwenVL):
     """See `vlm2vec_cli.backbones.Backbone`."""
 
     def encode(self, content: Mapping[str, Any], root: Path, media: MediaReader) -> Encoded:

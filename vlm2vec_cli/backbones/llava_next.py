@@ -36,7 +36,7 @@ class LlavaNext(Packed):
     """See `vlm2vec_cli.backbones.Backbone`."""
 
     def __init__(self, wrapper: Any, tokenizer: Any, limits: Limits, family: str) -> None:
-        super().__init__(wrapper.model, wrapper.model.vision_tower, tokenizer, limits, family)
+        super().__init__(wrapper.model, "vision_tower", tokenizer, limits, family)
         self.wrapper = wrapper
         config = wrapper.config
         self._image_id = int(config.image_token_id)

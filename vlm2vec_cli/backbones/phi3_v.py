@@ -28,7 +28,7 @@ from vlm2vec_cli.backbones import Encoded, Limits
 from vlm2vec_cli.backbones._packed import Packed
 from vlm2vec_cli.backbones._stock import assign, load_tokenizer
 from vlm2vec_cli.engine import pixels, prompts, tiles
-from vlm2vec_cli.errors import DataError
+from vlm2vec_cli.errors import DataError, UnavailableError
 from vlm2vec_cli.media import MediaReader
 
 MODEL_TYPES = ("phi3_v",)
@@ -100,7 +100,7 @@ class Phi3V(Packed):
     def __init__(
         self, model: Phi3VModel, tokenizer: Any, limits: Limits, family: str, config: Mapping[str, Any]
     ) -> None:
-        super().__init__(model, model.vision_tower, tokenizer, limits, family)
+        super().__init__(model, "vision_tower", tokenizer, limits, family)
         self._config = config
         self._short = int(config.get("original_max_position_embeddings", config["max_position_embeddings"]))
         self.head: Tensor | None = None  # not needed to embed; saved again with the rest
@@ -289,8 +289,11 @@ def load(
     from accelerate import init_empty_weights
 
     config = json.loads((weights / "config.json").read_bytes())
-    with init_empty_weights():
-        model = Phi3VModel(config)
+    try:
+        with init_empty_weights():
+            model = Phi3VModel(config)
+    except KeyError as error:
+        raise UnavailableError(f"no field {error}", place=str(weights / "config.json")) from None
     left = assign(model, weights, _inner, _outer, dtype, unused=("lm_head.weight", *_COMPUTED))
     backbone = Phi3V(model.to(device).eval(), load_tokenizer(tokenizer, raw=True), limits, family, config)
     backbone.head = left.get("lm_head.weight")

@@ -22,7 +22,7 @@ MODEL_TYPES = ("qwen2_5_vl",)
 PROMPT_FAMILIES = qwen2_vl.PROMPT_FAMILIES
 
 
-class Qwen2_5VL(qwen2_vl.Qwen2VL):
+class Qwen2_5VL(qwen2_vl.QwenVL):
     """See `vlm2vec_cli.backbones.Backbone`."""
 
     PROCESSOR: ClassVar[str] = "Qwen2_5_VLProcessor"

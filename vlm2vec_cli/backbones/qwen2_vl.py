@@ -33,8 +33,8 @@ PROMPT_FAMILY = PROMPT_FAMILIES[0]
 NUM_FRAMES = 8
 
 
-class Qwen2VL(Packed):
-    """See `vlm2vec_cli.backbones.Backbone`."""
+class QwenVL(Packed):
+    """What the Qwen-VL families share; see `vlm2vec_cli.backbones.Backbone`."""
 
     PROCESSOR: ClassVar[str] = "Qwen2VLProcessor"
     PATCH: ClassVar[int] = pixels.PATCH
@@ -42,9 +42,10 @@ class Qwen2VL(Packed):
     STD: ClassVar[tuple[float, ...]] = pixels.STD
 
     def __init__(self, wrapper: Any, tokenizer: Any, limits: Limits, family: str = PROMPT_FAMILY) -> None:
-        super().__init__(wrapper.model, wrapper.model.visual, tokenizer, limits, family)
+        super().__init__(wrapper.model, "visual", tokenizer, limits, family)
         self.wrapper = wrapper
-        self.tower.patch_embed = _PatchEmbed(wrapper.model.visual.patch_embed.proj)
+        visual = wrapper.model.visual
+        visual.patch_embed = _PatchEmbed(visual.patch_embed.proj)
         self._image_id = int(wrapper.config.image_token_id)
         self._video_id = int(wrapper.config.video_token_id)
         self._pad_id = int(tokenizer.pad_token_id or 0)
@@ -77,35 +78,6 @@ class Qwen2VL(Packed):
     def positions(self, encoded: Encoded) -> NDArray[np.int64]:
         """(3, tokens): 0, 1, 2, ... on all three axes, over visual tokens, too."""
         return np.broadcast_to(np.arange(encoded.num_tokens), (3, encoded.num_tokens))
-
-    def stock(self, one: Encoded, *, left: int = 0, right: int = 0) -> Tensor:
-        """See `vlm2vec_cli.backbones.Stock`; only the positions are still our own."""
-        device = self.model.device
-        ids = torch.from_numpy(np.pad(one.ids, (left, right), constant_values=self._pad_id))[None].to(device)
-        mask = torch.zeros_like(ids)
-        mask[:, left : left + one.num_tokens] = 1
-        given: dict[str, Tensor] = {}
-        begins = np.cumsum([0, *(visual.num_tokens for visual in one.visuals)])
-        for token, pixel_name, grid_name in (
-            (self._image_id, "pixel_values", "image_grid_thw"),
-            (self._video_id, "pixel_values_videos", "video_grid_thw"),
-        ):
-            visuals = [
-                visual
-                for visual, begin in zip(one.visuals, begins, strict=False)
-                if one.ids[one.slots[begin]] == token
-            ]
-            if visuals:
-                patches = torch.from_numpy(np.concatenate([visual.patches for visual in visuals]))
-                given[pixel_name] = normalised(patches.to(device), self.MEAN, self.STD)
-                given[grid_name] = torch.tensor([visual.grid for visual in visuals], device=device)
-        positions = (mask.cumsum(1) - 1).clamp_min(0).expand(3, -1, -1)
-        with _attention_of_transformers(self.wrapper.config):
-            states = self.model(
-                input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, **given
-            ).last_hidden_state
-        pooled: Tensor = states[0, left + one.num_tokens - 1]
-        return pooled
 
     def look(self, visuals: Sequence[pixels.Visual]) -> Tensor:
         """(sum of visual tokens, D): one pass of the vision tower."""
@@ -140,6 +112,39 @@ class Qwen2VL(Packed):
             "processor_class": self.PROCESSOR,
         }
         (folder / "preprocessor_config.json").write_text(json.dumps(fields, indent=2) + "\n")
+
+
+class Qwen2VL(QwenVL):
+    """See `vlm2vec_cli.backbones.Backbone`."""
+
+    def stock(self, one: Encoded, *, left: int = 0, right: int = 0) -> Tensor:
+        """See `vlm2vec_cli.backbones.Stock`; only the positions are still our own."""
+        device = self.model.device
+        ids = torch.from_numpy(np.pad(one.ids, (left, right), constant_values=self._pad_id))[None].to(device)
+        mask = torch.zeros_like(ids)
+        mask[:, left : left + one.num_tokens] = 1
+        given: dict[str, Tensor] = {}
+        begins = np.cumsum([0, *(visual.num_tokens for visual in one.visuals)])
+        for token, pixel_name, grid_name in (
+            (self._image_id, "pixel_values", "image_grid_thw"),
+            (self._video_id, "pixel_values_videos", "video_grid_thw"),
+        ):
+            visuals = [
+                visual
+                for visual, begin in zip(one.visuals, begins, strict=False)
+                if one.ids[one.slots[begin]] == token
+            ]
+            if visuals:
+                patches = torch.from_numpy(np.concatenate([visual.patches for visual in visuals]))
+                given[pixel_name] = normalised(patches.to(device), self.MEAN, self.STD)
+                given[grid_name] = torch.tensor([visual.grid for visual in visuals], device=device)
+        positions = (mask.cumsum(1) - 1).clamp_min(0).expand(3, -1, -1)
+        with _attention_of_transformers(self.wrapper.config):
+            states = self.model(
+                input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, **given
+            ).last_hidden_state
+        pooled: Tensor = states[0, left + one.num_tokens - 1]
+        return pooled
 
 
 class _PatchEmbed(nn.Module):

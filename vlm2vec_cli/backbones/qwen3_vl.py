@@ -34,9 +34,10 @@ _EMPTY = "NULL"  # what a user says who says nothing
 _FRAMES_PER_SECOND = 2
 
 
-class Qwen3VL(qwen2_vl.Qwen2VL):
+class Qwen3VL(qwen2_vl.QwenVL):
     """See `vlm2vec_cli.backbones.Backbone`."""
 
+    POSITIONS: ClassVar[str] = "mrope"
     PROCESSOR: ClassVar[str] = "Qwen3VLProcessor"
     PATCH: ClassVar[int] = 16
     MEAN: ClassVar[tuple[float, ...]] = (0.5, 0.5, 0.5)

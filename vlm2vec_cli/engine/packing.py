@@ -109,9 +109,10 @@ def reading_only(last: Tensor, mlp: nn.Module) -> Iterator[None]:
     """Inside, `mlp`, that of the decoder's last layer, works on the rows `last` (B,) of its (1, T, D) alone.
 
     Nobody reads the other states of that layer: they go on without the MLP's part. Where a gradient is
-    wanted everything is computed, since checkpointing repeats a layer after the block.
+    wanted everything is computed, since checkpointing repeats a layer after the block; in training, too,
+    since a pass without gradients has to draw the dropout of the one with them.
     """
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() or mlp.training:
         yield
         return
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import backbones
 import golden
 from backbones import ALL, LLAVA_NEXT, PHI3_V, QWEN2_5_VL, Family
-from vlm2vec_cli import checkpoints
+from vlm2vec_cli import adapters
 from vlm2vec_cli.engine import tiles
 
 TOLERANCE = 2e-5
@@ -111,7 +111,7 @@ def test_an_adapter_over_text_and_tower_is_the_references(name: str) -> None:
 def _adapted(made: list[Any] = []) -> Any:  # noqa: B006  # made once
     if not made:
         made.append(PHI3_V.fresh())
-        adapter = checkpoints.attach(made[0].model, PHI3_V.root / "adapter")
+        adapter = adapters.attach(made[0].model, PHI3_V.root / "adapter")
         made[0].model = adapter.merge_and_unload()
     return made[0]
 

@@ -76,7 +76,7 @@ def test_a_pack_is_cut_where_rows_part() -> None:
 
 def test_the_last_mlp_sees_the_rows_that_are_read() -> None:
     seen = []
-    mlp = nn.Sequential(nn.Linear(4, 4))
+    mlp = nn.Sequential(nn.Linear(4, 4)).eval()
     mlp[0].register_forward_hook(lambda module, given, out: seen.append(given[0].shape[1]))
     states, last = torch.randn(1, 9, 4), torch.tensor([2, 8, 8])
     whole = mlp(states).detach()
@@ -85,6 +85,8 @@ def test_the_last_mlp_sees_the_rows_that_are_read() -> None:
     with packing.reading_only(last, mlp):
         assert torch.equal(mlp(states), whole), "with gradients everything is computed"
     assert torch.equal(mlp(states), whole)
-    assert seen == [9, 3, 9, 9]
+    with torch.no_grad(), packing.reading_only(last, mlp.train()):
+        assert torch.equal(mlp(states), whole), "in training, as much dropout is drawn as with gradients"
+    assert seen == [9, 3, 9, 9, 9]
     assert torch.allclose(part[:, last], whole[:, last])
     assert part[:, [0, 1, 3]].abs().max() == 0
