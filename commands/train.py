@@ -1,109 +1,58 @@
 """`vlm2vec train`: pairs to a checkpoint."""
 
-from typing import Annotated
+import sys
 
-import typer
+from typer import Exit
 
-from vlm2vec_cli import options, progress, streams
+from vlm2vec_cli import launch, options, progress, streams
 from vlm2vec_cli.schemas.event import EVENT
+from vlm2vec_cli.schemas.item import ITEM
 from vlm2vec_cli.schemas.pair import PAIR
-
-Out = Annotated[
-    str, typer.Option("--output", "-o", metavar="DIR", help="The checkpoint folder.", show_default=False)
-]
-Steps = Annotated[
-    int | None, typer.Option("--max-steps", metavar="N", min=0, help="Steps of the run; else whole --epochs.")
-]
-Lora = Annotated[
-    bool | None,
-    typer.Option(
-        "--lora/--full", help="Train an adapter, or all weights (tiny always).", show_default="--lora"
-    ),
-]
+from vlm2vec_cli.training import flags
 
 
 def main(
-    inputs: options.Inputs = None,
-    model: options.Model = "Qwen/Qwen2-VL-2B-Instruct",
-    output: Out = "",
-    adapter: options.Adapter = None,
-    revision: options.Revision = None,
-    device: options.Device = "auto",
-    max_steps: Steps = None,
-    epochs: Annotated[float, typer.Option(metavar="N", help="Passes over the data.")] = 1.0,
-    batch_size: Annotated[int, typer.Option(metavar="N", help="Pairs in one step.")] = 1024,
-    chunk_tokens: Annotated[int, typer.Option(metavar="N", help="Tokens of one GradCache chunk.")] = 16384,
-    grad_cache: Annotated[
-        bool,
-        typer.Option("--grad-cache/--no-grad-cache", help="Two passes over chunks, or one over the batch."),
-    ] = True,
-    homogeneous: Annotated[
-        int, typer.Option(metavar="N", help="Keep N rows of one dataset together; 0: mix.")
-    ] = 0,
-    num_hard_negatives: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Negatives used of each row, at most.")
-    ] = None,
-    mask_duplicates: Annotated[
-        bool,
-        typer.Option(
-            "--mask-duplicates/--no-mask-duplicates", help="Other correct answers are no negatives."
-        ),
-    ] = True,
-    loss: Annotated[str, typer.Option(metavar="NAME", help="info_nce or symmetric_info_nce.")] = "info_nce",
-    temperature: Annotated[float, typer.Option(metavar="T", help="Temperature of the softmax.")] = 0.02,
-    matryoshka: Annotated[
-        str | None, typer.Option(metavar="D,D", help="Train the first D numbers, for each D.")
-    ] = None,
-    learning_rate: Annotated[float, typer.Option(metavar="R", help="Highest learning rate.")] = 5e-5,
-    weight_decay: Annotated[
-        float, typer.Option(metavar="W", help="AdamW's weight decay, on matrices.")
-    ] = 0.0,
-    max_grad_norm: Annotated[
-        float, typer.Option(metavar="N", help="Gradients are cut to this norm; 0: not.")
-    ] = 1.0,
-    warmup_steps: Annotated[int, typer.Option(metavar="N", help="Steps of linear warm-up.")] = 100,
-    schedule: Annotated[
-        str, typer.Option(metavar="NAME", help="After it: linear, cosine or constant.")
-    ] = "linear",
-    lora: Lora = None,
-    lora_r: Annotated[int, typer.Option(metavar="N", help="Rank of the adapter.")] = 16,
-    lora_alpha: Annotated[int, typer.Option(metavar="N", help="The adapter counts alpha / r.")] = 64,
-    lora_dropout: Annotated[float, typer.Option(metavar="P", help="Dropout before the adapter.")] = 0.1,
-    lora_targets: Annotated[
-        str | None, typer.Option(metavar="NAME,NAME", help="Modules adapted; else all of the decoder.")
-    ] = None,
-    dora: Annotated[bool, typer.Option("--dora/--no-dora", help="Weight-decomposed LoRA.")] = True,
-    augment: Annotated[
-        str, typer.Option(metavar="NAME", help="Change pictures at random: none, light, strong.")
-    ] = "none",
-    precision: Annotated[str, typer.Option(metavar="NAME", help="bf16, fp32, or auto (measured).")] = "auto",
-    gradient_checkpointing: Annotated[
-        bool, typer.Option("--gradient-checkpointing", help="Compute activations twice, store none.")
-    ] = False,
-    save_steps: Annotated[int, typer.Option(metavar="N", help="A checkpoint every N steps; 0: none.")] = 0,
-    save_total_limit: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="The newest N checkpoints are kept; else all.")
-    ] = None,
-    resume: Annotated[
-        str, typer.Option(metavar="auto|none|DIR", help="Go on from the newest checkpoint in -o, or not.")
-    ] = "auto",
-    min_pixels: options.MinPixels = None,
-    max_pixels: options.MaxPixels = None,
-    num_frames: options.NumFrames = None,
-    media_root: options.MediaRoot = None,
-    trust_paths: options.TrustPaths = False,
-    allow_remote: options.AllowRemote = False,
-    on_error: options.OnError = "fail",
-    rejects: options.RejectsFile = None,
-    allow_rejects: options.AllowRejects = 0,
-    limit: options.Limit = None,
-    seed: options.Seed = 42,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-) -> None:
+    inputs: options.Inputs = None, model: options.Model = "Qwen/Qwen2-VL-2B-Instruct", output: flags.Out = "",
+    preset: flags.Preset = None, config: flags.Config = None, dry_run: flags.DryRun = False,
+    adapter: options.Adapter = None, revision: options.Revision = None, device: options.Device = "auto",
+    num_processes: options.NumProcesses = 1, max_steps: flags.MaxSteps = None, epochs: flags.Epochs = 1.0,
+    batch_size: flags.BatchSize = 1024, chunk_tokens: flags.ChunkTokens = 16384,
+    grad_cache: flags.GradCache = True, homogeneous: flags.Homogeneous = "0",
+    dataset_weight: flags.DatasetWeight = None, rows_per_dataset: flags.RowsPerDataset = None,
+    num_hard_negatives: flags.NumHardNegatives = None, private_negatives: flags.PrivateNegatives = False,
+    mask_duplicates: flags.MaskDuplicates = True, false_negative_margin: flags.Margin = None,
+    loss: flags.Loss = "info_nce", loss_option: flags.LossOption = None,
+    temperature: flags.Temperature = 0.02, dataset_temperature: flags.DatasetTemperature = None,
+    learn_temperature: flags.LearnTemperature = False, matryoshka: flags.Matryoshka = None,
+    matryoshka_weights: flags.MatryoshkaWeights = None, learning_rate: flags.LearningRate = 5e-5,
+    weight_decay: flags.WeightDecay = 0.0, max_grad_norm: flags.MaxGradNorm = 1.0,
+    warmup_steps: flags.WarmupSteps = 100, schedule: flags.Schedule = "linear",
+    optimizer: flags.Optimizer = "adamw", adam_beta1: flags.Beta1 = 0.9, adam_beta2: flags.Beta2 = 0.999,
+    lora: flags.Lora = None, lora_r: flags.LoraR = 16, lora_alpha: flags.LoraAlpha = 64,
+    lora_dropout: flags.LoraDropout = 0.1, lora_targets: flags.LoraTargets = None, dora: flags.Dora = True,
+    vision: flags.Vision = None, merge: flags.Merge = False,
+    augment: flags.Augment = "none", precision: flags.Precision = "auto",
+    gradient_checkpointing: flags.Checkpointing = False, eval_file: flags.Eval = None,
+    eval_steps: flags.EvalSteps = 0, early_stopping: flags.EarlyStopping = None,
+    save_steps: flags.SaveSteps = 0, save_total_limit: flags.SaveTotalLimit = None,
+    resume: flags.Resume = "auto", allow_changed: flags.AllowChanged = None,
+    report_to: flags.ReportTo = None, min_pixels: options.MinPixels = None,
+    max_pixels: options.MaxPixels = None, num_frames: options.NumFrames = None,
+    max_length: options.MaxLength = None, workers: options.Workers = None,
+    media_root: options.MediaRoot = None, trust_paths: options.TrustPaths = False,
+    allow_remote: options.AllowRemote = False, on_error: options.OnError = "fail",
+    rejects: options.RejectsFile = None, allow_rejects: options.AllowRejects = 0, limit: options.Limit = None,
+    seed: options.Seed = 42, quiet: options.Quiet = False, verbose: options.Verbose = False,
+) -> None:  # fmt: skip
     """Train an embedder on pairs; the checkpoint goes into a folder, training events (JSONL) to stdout.
 
-    Memory: all rows without their media, the model, and the activations of one chunk.
+    The loss of a step is over all its pairs, whatever --chunk-tokens and --num-processes are: they change
+    speed and memory, not the result. Under torchrun, accelerate launch or srun the processes are those.
+
+    On a signal the run stops after the step with a checkpoint and exit code 75, and the same command goes on.
+    Names of the published trainer's options that mean the same are understood, such as --lr_scheduler_type.
+
+    Memory: 70 bytes a row, the model, and the activations of one chunk. Rows lie in the temporary folder.
 
     Examples:
       vlm2vec prepare quickstart --split train | vlm2vec train -m tiny -o runs/tiny --max-steps 20
@@ -111,12 +60,25 @@ def main(
       vlm2vec train pairs.jsonl -m Qwen/Qwen2-VL-2B-Instruct -o runs/mine --max-steps 1000 > mine.log.jsonl
     """
     given = dict(locals())
+    launch.check_inputs(inputs)
+    follows = launch.rank() > 0  # one process writes what is written once
     with streams.Session(
-        inputs, natural="jsonl", on_error=on_error, rejects=rejects, allow_rejects=allow_rejects,
-        limit=limit, media_root=media_root, quiet=quiet,
+        inputs, natural="jsonl", on_error=on_error, rejects=None if follows else rejects,
+        allow_rejects=sys.maxsize if follows and on_error == "skip" else allow_rejects,
+        limit=limit, media_root=media_root, quiet=quiet or follows,
     ) as session:  # fmt: skip
+        if num_processes > 1 and not launch.is_member():
+            raise Exit(launch.run(num_processes, inputs))
         records = session.read(PAIR)
-        from vlm2vec_cli import training
+        items = session.read(ITEM, [eval_file]) if eval_file else None
+        from vlm2vec_cli import media
+        from vlm2vec_cli.evaluating import Evaluation
+        from vlm2vec_cli.training import run
 
-        events = training.run(records, given)
-        session.write(progress.bar(events, label="train", unit="event", quiet=quiet), EVENT)
+        reader = media.MediaReader(media.MediaPolicy(trust_paths=trust_paths, allow_remote=allow_remote))
+        evaluate = None if items is None else Evaluation(items, reader)
+        events = run.run(records, given, reader, evaluate=evaluate, reject=session.reject)
+        if follows:
+            run.follow(events)
+        else:
+            session.write(progress.bar(events, label="train", unit="event", quiet=quiet), EVENT)

@@ -15,7 +15,7 @@ class Event(TypedDict, total=False):
 
 
 FIELDS = (
-    Field("event", "string", "start, step, checkpoint or end.", required=True),
+    Field("event", "string", "start, step, eval, checkpoint, end, or plan.", required=True),
     Field("step", "integer", "Steps done, from 1."),
     Field("loss", "number", "Loss of the step in nats."),
     Field("learning_rate", "number", "Learning rate of the step."),

@@ -320,6 +320,7 @@ def test_the_backbone() -> None:
         "weights",
         "tokenizer",
         "limits",
+        "family",
         "dtype",
         "device",
     ]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from vlm2vec_cli import __version__, progress
+from vlm2vec_cli import __version__, options, progress
 from vlm2vec_cli.commands import doctor, embed, mine_negatives, prepare, report, score, train
 from vlm2vec_cli.errors import ReaderGone, UserError, nearest
 
@@ -32,7 +32,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "token_normalize_func": options.own_name,
+    },
 )
 
 

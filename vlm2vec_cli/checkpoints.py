@@ -1,4 +1,4 @@
-"""What a model name or folder holds, and how its weights and adapter are loaded: strictly, or not at all.
+"""What a model name or folder holds, and how it is loaded: strictly, or not at all.
 
 Looks at the files, never at hope: weight shards make a full model, adapter_config.json an adapter on its
 base, both together a full model whose spare adapter is left out (it is already merged) and said so.
@@ -7,33 +7,30 @@ base, both together a full model whose spare adapter is left out (it is already 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import re
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from vlm2vec_cli import plugins
-from vlm2vec_cli.backbones import Backbone, Limits
+from vlm2vec_cli import adapters, backbones, released
+from vlm2vec_cli.backbones import RESIZES, Backbone, Limits
 from vlm2vec_cli.engine import pixels
 from vlm2vec_cli.errors import UnavailableError, UsageError
 
 log = logging.getLogger(__name__)
 
 META = "vlm2vec.json"
-ADAPTER_CONFIG = "adapter_config.json"
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
-_ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 # What makes a folder a model, full or adapter.
-MODEL_FILES = (*_WEIGHTS, "*.index.json", *_ADAPTER_WEIGHTS, ADAPTER_CONFIG)
+MODEL_FILES = (*_WEIGHTS, "*.index.json", *adapters.WEIGHTS, adapters.CONFIG)
 _DOWNLOAD = ["*.json", "*.safetensors", "*.bin", "*.txt", "*.jinja", "*.model"]
 _SHIPPED = "quickstart"
+_HUB_ID = r"\w[\w.-]*/\w[\w.-]*"
+MERGED = "merged_adapter"  # key of vlm2vec.json
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,23 @@ class Checkpoint:
         with.
         """
         known = {**_DEFAULT_LIMITS, **self.meta.get("limits", {})}
-        return Limits(**{**known, **{name: value for name, value in given.items() if value is not None}})
+        known.update((name, value) for name, value in given.items() if value is not None)
+        if unknown := sorted(known.keys() - _LIMITS):
+            raise UnavailableError(
+                f"unknown limit {unknown[0]!r}", place=self.name, hint=f"known: {', '.join(sorted(_LIMITS))}"
+            )
+        if known.get("resize") not in (None, *RESIZES):
+            raise UnavailableError(
+                f"unknown resize {known['resize']!r}", place=self.name, hint=", ".join(RESIZES)
+            )
+        return Limits(**known)
+
+    @property
+    def model_type(self) -> str:
+        """The `model_type` of config.json; empty without one."""
+        config = self.weights / "config.json"
+        kind = adapters.read_json(config).get("model_type", "") if config.is_file() else ""
+        return str(kind)
 
 
 _DEFAULT_LIMITS: dict[str, int | None] = {
@@ -66,17 +79,45 @@ _DEFAULT_LIMITS: dict[str, int | None] = {
 }
 
 
-def find(name: str, *, adapter: str | None = None, revision: str | None = None) -> Checkpoint:
-    """The checkpoint behind a folder or hub id. Raises UnavailableError when there is none."""
-    folder, revision = _folder(name, revision)
-    meta = _json(folder / META) if (folder / META).is_file() else {}
-    full, spare = _holds(folder, _WEIGHTS), (folder / ADAPTER_CONFIG).is_file()
+_LIMITS = {one.name for one in fields(Limits)}
+
+
+def find(
+    name: str, *, adapter: str | None = None, revision: str | None = None, config: str | None = None
+) -> Checkpoint:
+    """The checkpoint behind a folder or hub id. Raises UnavailableError when there is none.
+
+    What its own files leave open is filled from the entries of `released`; the entry in the file `config`
+    wins over both.
+    """
+    own = released.read(config) if config else {}
+    known = {**released.find(name, Path(name) if Path(name).is_dir() else None), **own}
+    found = _find(name, adapter, revision, known)
+    limits = {**known.get("limits", {}), **found.meta.get("limits", {}), **own.get("limits", {})}
+    meta = {**known, **found.meta, **own, **({"limits": limits} if limits else {})}
+    if "prompt_family" not in meta and (kind := found.model_type) in backbones.served():
+        meta["prompt_family"] = backbones.serving(kind).PROMPT_FAMILIES[0]
+    return replace(found, meta=meta)
+
+
+def _find(name: str, adapter: str | None, revision: str | None, known: Mapping[str, Any]) -> Checkpoint:
+    folder, revision = _described(name, revision, known)
+    meta = adapters.read_json(folder / META) if (folder / META).is_file() else {}
+    full, spare = _holds(folder, _WEIGHTS), (folder / adapters.CONFIG).is_file()
     if adapter:
         extra, _ = _folder(adapter, None)
-        if not (extra / ADAPTER_CONFIG).is_file():
-            raise UnavailableError(f"no {ADAPTER_CONFIG}", place=adapter, hint="name a PEFT adapter folder")
-        weights, base = (folder, _base_name(name)) if full else _base(folder)
-        over = _json(extra / META) if (extra / META).is_file() else meta
+        if not (extra / adapters.CONFIG).is_file():
+            raise UnavailableError(f"no {adapters.CONFIG}", place=adapter, hint="name a PEFT adapter folder")
+        if (
+            full
+            and (added := adapters.digest(extra))
+            and added in (adapters.digest(folder), meta.get(MERGED))
+        ):
+            raise UsageError(
+                f"--adapter {adapter}: {name} already holds this adapter", hint="leave --adapter out"
+            )
+        weights, base = (folder, _base_name(name)) if full else _base(folder, known)
+        over = adapters.read_json(extra / META) if (extra / META).is_file() else meta
         own = extra if (extra / META).is_file() else folder
         return Checkpoint(name, own, weights, base, extra, revision, over)
     if full:
@@ -86,11 +127,11 @@ def find(name: str, *, adapter: str | None = None, revision: str | None = None) 
             )
         return Checkpoint(name, folder, folder, _base_name(name), None, revision, meta)
     if spare:
-        return Checkpoint(name, folder, *_base(folder), folder, revision, meta)
+        return Checkpoint(name, folder, *_base(folder, known), folder, revision, meta)
     raise UnavailableError(
         "no weights and no adapter in this folder",
         place=name,
-        hint=f"expected {_WEIGHTS[0]}, {_WEIGHTS[1]} or {ADAPTER_CONFIG}",
+        hint=f"expected {_WEIGHTS[0]}, {_WEIGHTS[1]} or {adapters.CONFIG}",
     )
 
 
@@ -100,7 +141,7 @@ def load(
     """The model with its adapter merged, ready to embed."""
     backbone = load_base(checkpoint, limits, dtype=dtype, device=device)
     if checkpoint.adapter:
-        backbone.model = attach(backbone.model, checkpoint.adapter).merge_and_unload()
+        backbone.model = adapters.attach(backbone.model, checkpoint.adapter).merge_and_unload()
         backbone.model.eval()
     return backbone
 
@@ -109,10 +150,16 @@ def load_base(
     checkpoint: Checkpoint, limits: Limits, *, dtype: torch.dtype, device: torch.device | str
 ) -> Backbone:
     """The full weights below any adapter."""
+    family = checkpoint.meta.get("prompt_family")
     config = checkpoint.weights / "config.json"
     if not config.is_file():
         raise UnavailableError("no config.json", place=str(checkpoint.weights))
-    family = _json(config).get("model_type", "")
+    if (kind := checkpoint.model_type) not in backbones.served():
+        raise UnavailableError(
+            f"model_type {kind!r} is not supported",
+            place=str(config),
+            hint=f"supported: {', '.join(backbones.served())}",
+        )
     tokenizer = next(
         (
             where
@@ -121,172 +168,32 @@ def load_base(
         ),
         checkpoint.weights,
     )
-    served: list[str] = []
-    for name in plugins.names("backbones"):
-        module = plugins.load("backbones", name)
-        served += module.MODEL_TYPES
-        if family in module.MODEL_TYPES:
-            backbone: Backbone = module.load(
-                checkpoint.weights, tokenizer, limits, dtype=dtype, device=device
-            )
-            return backbone
-    raise UnavailableError(
-        f"model_type {family!r} is not supported",
-        place=str(config),
-        hint=f"supported: {', '.join(served)}",
+    module = backbones.serving(kind, family)
+    backbone: Backbone = module.load(
+        checkpoint.weights, tokenizer, limits, family=family, dtype=dtype, device=device
     )
-
-
-def attach(model: torch.nn.Module, folder: Path, *, trainable: bool = False) -> Any:
-    """`model` wrapped by peft with the folder's adapter, every key of it used and none missing.
-
-    Reads the old key layout (`...model.layers.N`) and the new one (`...language_model.layers.N`).
-    """
-    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-
-    path = next((folder / name for name in _ADAPTER_WEIGHTS if (folder / name).is_file()), None)
-    if path is None:
-        raise UnavailableError(
-            "no adapter weights", place=str(folder), hint=f"expected {_ADAPTER_WEIGHTS[0]}"
-        )
-    kind = _json(folder / ADAPTER_CONFIG).get("peft_type")
-    if kind != "LORA":
-        raise UnavailableError(
-            f"peft_type {kind!r} is not supported", place=str(folder / ADAPTER_CONFIG), hint="LORA is"
-        )
-    config = LoraConfig.from_pretrained(str(folder))
-    config.inference_mode = not trainable
-    with _quiet_peft():
-        try:
-            wrapped = get_peft_model(model, config)
-        except ValueError as error:
-            raise UnavailableError(
-                f"the adapter does not fit the model: {_first_line(error)}",
-                place=str(folder),
-                hint="the adapter belongs to another base model",
-            ) from error
-    given = {inner_key(name): tensor for name, tensor in _tensors(path).items()}
-    wanted = {_bare(name): tuple(tensor.shape) for name, tensor in get_peft_model_state_dict(wrapped).items()}
-    for what, names in (
-        ("missing", wanted.keys() - given.keys()),
-        ("unexpected", given.keys() - wanted.keys()),
-    ):
-        if names:
-            raise UnavailableError(
-                f"{what} adapter keys: {', '.join(sorted(names)[:3])} ({len(names)} of {len(wanted)})",
-                place=str(path),
-                hint="the adapter belongs to another model, or its file is incomplete",
-            )
-    if bad := sorted(name for name, tensor in given.items() if tuple(tensor.shape) != wanted[name]):
-        raise UnavailableError(
-            f"adapter tensor {bad[0]} has shape {tuple(given[bad[0]].shape)}, not {wanted[bad[0]]}",
-            place=str(path),
-            hint="the adapter belongs to another base model",
-        )
-    with _quiet_peft():
-        set_peft_model_state_dict(wrapped, given)
-    if not any(tensor.any() for name, tensor in given.items() if ".lora_B." in name):
-        log.warning("%s: the adapter is all zeros; the model behaves like its base", folder)
-    return wrapped
-
-
-def new_adapter(
-    model: torch.nn.Module,
-    *,
-    r: int,
-    alpha: int,
-    dropout: float,
-    targets: Sequence[str],
-    dora: bool,
-    seed: int,
-) -> Any:
-    """`model` wrapped by peft with a fresh LoRA or DoRA adapter, gaussian start as VLM2Vec's; all else
-    frozen."""
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(
-        r=r,
-        lora_alpha=alpha,
-        lora_dropout=dropout,
-        target_modules=list(targets),
-        init_lora_weights="gaussian",
-        use_dora=dora,
-        bias="none",
-    )
-    torch.manual_seed(seed)
-    with _quiet_peft():
-        try:
-            return get_peft_model(model, config)
-        except ValueError as error:
-            raise UsageError(f"--lora-targets: {_first_line(error)}") from error
-
-
-@contextlib.contextmanager
-def _quiet_peft() -> Iterator[None]:
-    """peft warns of what is meant here: the folder of the base is not its name, and of its own
-    deprecations."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def inner_key(name: str) -> str:
-    """An adapter's tensor name as the current inner model spells it, whichever library version wrote it."""
-    name = _bare(name).replace("base_model.model.model.", "base_model.model.", 1)
-    return re.sub(
-        r"^base_model\.model\.(layers|embed_tokens|norm)\b", r"base_model.model.language_model.\1", name
-    )
-
-
-def outer_key(name: str) -> str:
-    """The inverse for writing: as stock transformers 5 and peft expect it on the model with its head."""
-    return _bare(name).replace("base_model.model.", "base_model.model.model.", 1)
-
-
-def _bare(name: str) -> str:
-    return name.replace("lora_magnitude_vector.weight", "lora_magnitude_vector")
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
-    loaded: dict[str, Tensor]
-    try:
-        if path.suffix == ".safetensors":
-            loaded = load_file(path)
-        else:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # both libraries raise their own types for a damaged file
-        raise UnavailableError(f"cannot be read: {_first_line(error)}", place=str(path)) from error
-    return loaded
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return backbone
 
 
 def _holds(folder: Path, patterns: tuple[str, ...]) -> bool:
     return any(True for pattern in patterns for _ in folder.glob(pattern))
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value: dict[str, Any] = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise UnavailableError(f"not JSON: {error}", place=str(path)) from None
-    return value
-
-
 def _base_name(name: str) -> str:
     return str(Path(name).absolute()) if name != _SHIPPED and Path(name).is_dir() else name
 
 
-def _base(folder: Path) -> tuple[Path, str]:
-    """The folder with the full weights that an adapter names as its base, and what others may call it."""
-    base = _json(folder / ADAPTER_CONFIG).get("base_model_name_or_path") or ""
+def _base(folder: Path, known: Mapping[str, Any]) -> tuple[Path, str]:
+    """The folder with the full weights that an adapter names as its base, and what others may call it.
+
+    An adapter that names a folder of its author's is put on what is known to be its base.
+    """
+    base = adapters.read_json(folder / adapters.CONFIG).get("base_model_name_or_path") or ""
     for near in (Path(base), folder / base, folder.parent / base):
         if base and near.is_dir() and _holds(near, _WEIGHTS):
             return near, str(near.absolute())
+    if "base" in known and not re.fullmatch(_HUB_ID, base):
+        base = known["base"]
     try:
         return _folder(base, None)[0], base
     except UnavailableError as error:
@@ -297,6 +204,14 @@ def _base(folder: Path) -> tuple[Path, str]:
         ) from None
 
 
+def _described(name: str, revision: str | None, known: Mapping[str, Any]) -> tuple[Path, str | None]:
+    """As `_folder`; where no revision is asked for, the one that is known, if it can be had."""
+    if revision is None and "revision" in known and not Path(name).is_dir():
+        with contextlib.suppress(UnavailableError):
+            return _folder(name, known["revision"])
+    return _folder(name, revision)
+
+
 def _folder(name: str, revision: str | None) -> tuple[Path, str | None]:
     """A local folder as it is, the shipped model, or a hub snapshot (from the cache when offline)."""
     if name == _SHIPPED:  # a folder of that name is ./quickstart
@@ -305,7 +220,7 @@ def _folder(name: str, revision: str | None) -> tuple[Path, str | None]:
         return Path(str(files("vlm2vec_cli.quickstart"))) / "checkpoint", None
     if name and Path(name).is_dir():
         return Path(name), revision
-    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
+    if not re.fullmatch(_HUB_ID, name):
         raise UnavailableError(
             "no such model folder",
             place=name,
@@ -317,7 +232,7 @@ def _folder(name: str, revision: str | None) -> tuple[Path, str | None]:
         path = Path(snapshot_download(name, revision=revision, allow_patterns=_DOWNLOAD))
     except Exception as error:  # the hub client raises a dozen unrelated types for "not reachable"
         raise UnavailableError(
-            f"cannot be fetched from the hub: {_first_line(error)}",
+            f"cannot be fetched from the hub: {adapters.first_line(error)}",
             place=name,
             hint="check the name, or give a local folder",
         ) from None

@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+import logging
+import random
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlm2vec_cli.encoder import Encoder, Input
+from vlm2vec_cli.encoder import check as compare
 from vlm2vec_cli.errors import UsageError, UserError
 from vlm2vec_cli.schemas.base import Record
 from vlm2vec_cli.schemas.vector import VECTOR
 
-PRECISIONS = ("float32", "float16", "int8", "binary")
+log = logging.getLogger(__name__)
+
+CHECK_AMONG = 20  # --check N draws its rows from so many times N
+# How a vector becomes what is written. Nothing depends on other vectors, so shards and runs go together, and
+# cosines need nothing but the numbers as they stand.
+CALIBRATION = {
+    "float32": None,
+    "float16": None,
+    "int8": "round(127 * x / max(abs(x))) of each vector; compare by cosine",
+    "binary": "bit 1 where x > 0, first number in the highest bit; compare by Hamming distance",
+}
+PRECISIONS = tuple(CALIBRATION)
 
 
 def embed(
+    records: Iterable[Record], encoder: Encoder, reject: Callable[[UserError], None], **options: Any
+) -> Iterator[dict[str, Any]]:
+    """The vector row of each item row whose media can be read; options as for `embed_each`."""
+    return (row for row in embed_each(records, encoder, reject, **options) if row is not None)
+
+
+def embed_each(
     records: Iterable[Record],
     encoder: Encoder,
     reject: Callable[[UserError], None],
@@ -26,8 +47,8 @@ def embed(
     precision: str = "float32",
     keep: Collection[str] = (),
     drop: Collection[str] = (),
-) -> Iterator[dict[str, Any]]:
-    """The vector row of each item row; a row whose media cannot be read goes to `reject`.
+) -> Iterator[dict[str, Any] | None]:
+    """The vector row of each item row; None for one whose media cannot be read, which goes to `reject`.
 
     `instruction` holds for rows that have none. `keep` names the only fields that stay beside id, dataset,
     role and embedding; `drop` names fields that go.
@@ -37,17 +58,39 @@ def embed(
 
     def inputs() -> Iterator[Input]:
         for record in records:
-            row = record.row
-            waiting.append(row)
-            content = (
-                row if instruction is None or "instruction" in row else {**row, "instruction": instruction}
-            )
-            yield Input(content, record.origin.media_root, record.place)
+            waiting.append(record.row)
+            yield _input(record, instruction)
 
     for vector in encoder.encode(inputs(), reject):
         row = waiting.popleft()
-        if vector is not None:
+        if vector is None:
+            yield None
+        else:
             yield {**_fields(row, keep, drop), "embedding": stored(vector, precision)}
+
+
+def check(
+    records: Sequence[Record], number: int, encoder: Encoder, *, instruction: str | None, seed: int
+) -> None:
+    """Compares the engine with stock transformers on `number` of the records and says what it found.
+
+    Raises UnavailableError where they differ; see `encoder.check`.
+    """
+    chosen = random.Random(seed).sample(range(len(records)), min(number, len(records)))
+    found = compare(encoder, [_input(records[at], instruction) for at in sorted(chosen)])
+    log.info(
+        "check of %d rows: largest deviation %.1e (%s)",
+        len(chosen),
+        max(found.values(), default=0.0),
+        ", ".join(f"{name} {value:.1e}" for name, value in found.items()) or "no row could be read",
+    )
+
+
+def _input(record: Record, instruction: str | None) -> Input:
+    row = record.row
+    if instruction is not None and "instruction" not in row:
+        row = {**row, "instruction": instruction}
+    return Input(row, record.origin.media_root, record.place)
 
 
 def check_precision(precision: str, normalize: bool) -> None:
@@ -59,10 +102,10 @@ def check_precision(precision: str, normalize: bool) -> None:
 
 
 def stored(vector: NDArray[np.float32], precision: str) -> NDArray[Any]:
-    """The vector as it is written: int8 is round(127 x) of the unit vector, binary the packed signs (1 above
-    0)."""
+    """The vector as it is written; see `CALIBRATION`."""
     if precision == "int8":
-        return np.clip(np.rint(vector * 127), -127, 127).astype(np.int8)
+        scaled: NDArray[np.float32] = np.rint(vector * (127 / np.abs(vector).max(initial=1e-12)))
+        return scaled.astype(np.int8)
     if precision == "binary":
         return np.packbits(vector > 0)
     return vector.astype(precision)

@@ -1,19 +1,20 @@
-"""Gradients of a batch loss in the memory of one chunk (GradCache).
+"""Gradients of a batch loss in the memory of one chunk (GradCache), on one process or on several.
 
-1. Every chunk is encoded without a graph; the states of the random generators before each are kept.
-2. The loss over all representations gives the gradient of each representation.
-3. Every chunk is encoded again under its own random state, with a graph, and its representations are pulled
-along
-   the gradients of step 2. The sum over chunks is the gradient of the whole batch.
+1. Every chunk but the last is encoded without a graph; the states of the random generators before each are
+   kept. The last one is encoded with its graph, which saves it the second pass.
+2. The loss over all representations, those of other processes too, gives the gradient of each representation.
+3. The last chunk's representations are pulled along their gradient, then every other chunk is encoded again
+   under its own random state and pulled likewise. The sum over chunks, and over processes, is the gradient of
+   the whole batch: nothing has to be scaled, and processes may have different numbers of chunks and rows.
 
 Source: Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,46 +22,69 @@ from torch import Tensor
 Chunk = TypeVar("Chunk")
 
 
+class Gathered(NamedTuple):
+    """The rows of all processes, and where one's own begin."""
+
+    rows_ND: Tensor
+    first: int = 0
+
+
 def backward(
-    chunks: Sequence[Chunk],
+    chunks: Iterable[Chunk],
     encode: Callable[[Chunk], Tensor],
     loss: Callable[[Tensor], Tensor],
+    gather: Callable[[Tensor], Gathered] = Gathered,
+    between: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """Accumulates parameter gradients of loss(cat(encode(chunk) for chunk in chunks)); returns the loss,
-    detached.
+    """Accumulates this process's share of the gradients of loss(all rows); returns the loss, detached.
 
-    `encode` gives (rows, D). One chunk takes the plain way: one forward, one backward.
+    `chunks` is walked once; at most one chunk has a graph at any time. `encode` gives (rows, D) of a chunk.
+    `gather` puts the rows of all processes together, in an order that all agree on; `between` is called
+    before the second pass. Parameters that `loss` itself uses get their whole gradient on every process.
     """
-    if len(chunks) == 1:
-        value = loss(encode(chunks[0]))
-        torch.autograd.backward(value)
-        return value.detach()
-    states, parts = [], []
-    with torch.no_grad():
-        for chunk in chunks:
-            states.append(_rng_state())
-            parts.append(encode(chunk))
-    rows_ND = torch.cat(parts).requires_grad_()
-    value = loss(rows_ND)
-    (gradient_ND,) = torch.autograd.grad(value, rows_ND)
-    for chunk, state, gradient in zip(
-        chunks, states, torch.split(gradient_ND, [len(p) for p in parts]), strict=True
-    ):
+    done: list[tuple[Chunk, _States, Tensor]] = []
+    last: Chunk | None = None
+    for chunk in chunks:
+        if last is not None:
+            state = _states()
+            with torch.no_grad():
+                done.append((last, state, encode(last)))
+        last = chunk
+    parts = [rows for _, _, rows in done]
+    pulled = encode(last) if last is not None else None
+    if pulled is not None:
+        parts.append(pulled.detach())
+    own_ND = torch.cat(parts) if parts else torch.empty(0, 0)
+    all_ND, first = gather(own_ND)
+    all_ND = all_ND.detach().requires_grad_()
+    value = loss(all_ND)
+    torch.autograd.backward(value)
+    assert all_ND.grad is not None
+    gradients = torch.split(all_ND.grad[first : first + len(own_ND)], [len(rows) for rows in parts])
+    between()
+    if pulled is not None:
+        torch.autograd.backward(pulled, gradients[-1])
+        del pulled
+    for (chunk, state, _), gradient in zip(done, gradients, strict=False):
         with _replay(state):
             torch.autograd.backward(encode(chunk), gradient)
     return value.detach()
 
 
-def _rng_state() -> tuple[Tensor, list[Tensor]]:
-    return torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+class _States(NamedTuple):
+    cpu: Tensor
+    devices: list[Tensor]
+
+
+def _states() -> _States:
+    return _States(torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])
 
 
 @contextmanager
-def _replay(state: tuple[Tensor, list[Tensor]]) -> Iterator[None]:
+def _replay(state: _States) -> Iterator[None]:
     """The generators as they were; what follows the block is not disturbed."""
-    cpu, devices = state
-    with torch.random.fork_rng(devices=range(len(devices))):
-        torch.set_rng_state(cpu)
-        if devices:
-            torch.cuda.set_rng_state_all(devices)
+    with torch.random.fork_rng(devices=range(len(state.devices))):
+        torch.set_rng_state(state.cpu)
+        if state.devices:
+            torch.cuda.set_rng_state_all(state.devices)
         yield

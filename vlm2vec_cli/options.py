@@ -26,6 +26,37 @@ def _verbose(value: bool) -> bool:
     return _level(logging.DEBUG, value)
 
 
+# What users of the published trainer type, where it means the same; `_` is as good as `-` everywhere.
+ALIASES = {
+    "homogeneous-batch-size": "homogeneous",
+    "image-dir": "media-root",
+    "interleave-batch-size": "homogeneous",
+    "lora-target-modules": "lora-targets",
+    "lr": "learning-rate",
+    "lr-scheduler-type": "schedule",
+    "max-len": "max-length",
+    "model-name": "model",
+    "model-name-or-path": "model",
+    "num-hardneg": "num-hard-negatives",
+    "num-sample-per-subset": "rows-per-dataset",
+    "num-train-epochs": "epochs",
+    "output-dir": "output",
+    "resize-max-pixels": "max-pixels",
+    "resize-min-pixels": "min-pixels",
+    "resume-from": "resume",
+}
+
+
+def own_name(name: str) -> str:
+    """Our name of an option.
+
+    >>> own_name("lr_scheduler_type")
+    'schedule'
+    """
+    plain = name.replace("_", "-")
+    return ALIASES.get(plain, plain)
+
+
 # Rows in and out
 Inputs = Annotated[
     list[str] | None,
@@ -109,6 +140,14 @@ Adapter = Annotated[
 Revision = Annotated[
     str | None, typer.Option("--revision", metavar="NAME", help="The hub revision of the model.")
 ]
+ModelConfig = Annotated[
+    str | None,
+    typer.Option(
+        "--model-config",
+        metavar="FILE",
+        help="JSON with what the model's files leave open: prompt_family, limits, base.",
+    ),
+]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")]
 Dtype = Annotated[
     str,
@@ -121,7 +160,12 @@ MaxLength = Annotated[
 ]
 BatchTokens = Annotated[
     int | None,
-    typer.Option("--batch-tokens", metavar="N", min=1, help="Tokens in one forward pass, at most."),
+    typer.Option(
+        "--batch-tokens",
+        metavar="N",
+        min=1,
+        help="Tokens in one forward pass, at most; default: by free memory.",
+    ),
 ]
 Workers = Annotated[
     int | None,

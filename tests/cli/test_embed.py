@@ -6,6 +6,7 @@ import pty
 import shutil
 import struct
 import subprocess
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 import golden
@@ -234,10 +236,14 @@ def test_an_adapter_of_zeros_is_said(warm: Warm, tmp_path: Path) -> None:
             ["-m", "lonely"],
             "vlm2vec: error: lonely: base model 'tiny_qwen2vl' of the adapter is not available: ",
         ),
-        (["-m", "other"], "vlm2vec: error: other/config.json: model_type 'phi3_v' is not supported"),
-        (["-m", "cut"], "vlm2vec: error: cut: cannot be loaded: "),
+        (["-m", "other"], "vlm2vec: error: other/config.json: model_type 'bert' is not supported"),
+        (["-m", "bare"], "vlm2vec: error: bare/config.json: no field 'img_processor'"),
+        (["-m", "cut"], "vlm2vec: error: cut/model.safetensors: the file is cut off or damaged: "),
         (["-m", "prefix"], "vlm2vec: error: prefix/adapter_config.json: peft_type 'PREFIX' is not supported"),
-        (["--adapter", "broken"], "vlm2vec: error: broken/adapter_model.safetensors: cannot be read: "),
+        (
+            ["--adapter", "broken"],
+            "vlm2vec: error: broken/adapter_model.safetensors: the file is cut off or damaged: ",
+        ),
     ],
 )
 def test_a_model_that_cannot_be_had_is_one_line_and_a_hint(
@@ -255,15 +261,16 @@ def test_a_model_that_cannot_be_had_is_one_line_and_a_hint(
         (adapter / "adapter_config.json").write_text(json.dumps(config))
         if name == "broken":
             (adapter / "adapter_model.safetensors").write_bytes(b"nothing")
-    if name == "other":
+    if name in ("other", "bare"):
         copy(golden.MODEL, tmp_path / name)
-        (tmp_path / name / "config.json").write_text('{"model_type": "phi3_v"}')
+        kind = "bert" if name == "other" else "phi3_v"
+        (tmp_path / name / "config.json").write_text(json.dumps({"model_type": kind}))
     if name == "cut":
         path = copy(golden.MODEL, tmp_path / name) / "model.safetensors"
         path.write_bytes(path.read_bytes()[:-100])
     lines = refusal(tiny(warm, texts(), *args), 69)
     assert lines[0].startswith(first)
-    assert len(lines) == 1 + (name not in ("cut", "broken"))
+    assert len(lines) == 1 + (name != "bare")
     assert all(line.startswith("hint: ") for line in lines[1:])
 
 
@@ -303,6 +310,29 @@ def test_parquet_is_what_other_tools_read(warm: Warm, tmp_path: Path) -> None:
     assert facts["model"] == str(golden.MODEL)
     assert (facts["dim"], facts["precision"], facts["normalize"]) == (64, "float32", True)
     assert len(facts["fingerprint"]) == 16
+
+
+def test_small_vectors_in_duckdb_polars_and_numpy(warm: Warm, tmp_path: Path) -> None:
+    duckdb, polars = pytest.importorskip("duckdb"), pytest.importorskip("polars")
+    whole = np.stack([*vectors(tiny(warm, texts())).values()])
+    cosine = whole @ whole[0]
+    for precision, tolerance in (("float16", 1e-3), ("int8", 5e-3)):
+        path = tmp_path / f"{precision}.parquet"
+        tiny(warm, texts(), "--precision", precision, "-o", path)
+        query = f"(select embedding::float[] from '{path}' where id = '1')"
+        found = duckdb.sql(
+            f"select list_cosine_similarity(embedding::float[], {query}) from '{path}' order by id"
+        ).fetchall()
+        assert np.abs(np.array(found)[:, 0] - cosine).max() <= tolerance
+        numbers = polars.read_parquet(path)["embedding"].to_numpy().astype(np.float32)
+        numbers /= np.linalg.norm(numbers, axis=1, keepdims=True)
+        assert np.abs(numbers @ numbers[0] - cosine).max() <= tolerance
+        facts = json.loads(pq.read_schema(path).metadata[b"vlm2vec"])
+        assert ("max(abs(x))" in facts.get("calibration", "")) == (precision == "int8")
+    path = tmp_path / "binary.parquet"
+    tiny(warm, texts(), "--precision", "binary", "-o", path)
+    bits = np.unpackbits(polars.read_parquet(path)["embedding"].to_numpy(), axis=1)
+    assert np.array_equal(bits, whole > 0)
 
 
 def test_parquet_and_jsonl_hold_the_same_rows(warm: Warm) -> None:
@@ -394,10 +424,11 @@ def test_not_normalised_vectors_are_the_pooled_states(warm: Warm) -> None:
 
 def test_precisions(warm: Warm) -> None:
     whole = vectors(tiny(warm, texts()))
-    for precision, scale, tolerance in (("float16", 1, 1e-3), ("int8", 127, 0.51)):
+    for precision, tolerance in (("float16", 1e-3), ("int8", 0.51)):
         done = tiny(warm, texts(), "--precision", precision)
         assert {row["precision"] for row in done.rows} == {precision}
         for name, vector in vectors(done).items():
+            scale = 127 / np.abs(whole[name]).max() if precision == "int8" else 1
             assert np.abs(vector - whole[name] * scale).max() <= tolerance
     packed = vectors(tiny(warm, texts(), "--precision", "binary"))
     for name, vector in packed.items():
@@ -538,3 +569,187 @@ def test_a_picture_with_too_many_pixels_is_a_bad_row_and_no_crash(warm: Warm) ->
     done = tiny(warm, jsonl([{"image": "bomb.png"}]))
     assert done.exit_code == 65
     assert done.stderr.startswith(b"vlm2vec: error: stdin line 1: image bomb.png: ")
+
+
+def bad_media(folder: Path) -> list[tuple[dict[str, Any], int, str]]:
+    """Rows whose media cannot be used, each with its exit code and its reason."""
+    av = pytest.importorskip("av")
+    pymupdf = pytest.importorskip("pymupdf")
+    whole = (golden.ROOT / "images" / "rgba_180x240.png").read_bytes()
+    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.png").write_bytes(b"not a picture at all")
+    with pymupdf.open() as document:
+        document.new_page(width=60, height=60)
+        document.save(folder / "plain.pdf")
+        document.save(folder / "locked.pdf", encryption=pymupdf.PDF_ENCRYPT_AES_256, user_pw="secret")
+    pageless = (
+        b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n"
+    )
+    (folder / "pageless.pdf").write_bytes(pageless + b"trailer<</Root 1 0 R>>\n%%EOF\n")
+    (folder / "broken.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + b"\0" * 64)
+    (folder / "nothing.mp4").write_bytes(b"")
+    with av.open(str(folder / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with av.open(str(folder / "frameless.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 32, "yuv420p"
+        container.start_encoding()
+    return [
+        ({"image": "missing.png"}, 66, "image missing.png: "),
+        ({"image": "cut.png"}, 65, "image cut.png: "),
+        ({"image": "empty.png"}, 65, "image empty.png: "),
+        ({"image": "text.png"}, 65, "image text.png: "),
+        ({"image": "locked.pdf#page=1"}, 65, "image locked.pdf#page=1: "),
+        ({"image": "pageless.pdf#page=1"}, 65, "image pageless.pdf#page=1: "),
+        ({"image": "plain.pdf#page=2"}, 65, "image plain.pdf#page=2: "),
+        ({"video": "missing.mp4"}, 66, "video missing.mp4: "),
+        ({"video": "broken.mp4"}, 65, "video broken.mp4: "),
+        ({"video": "nothing.mp4"}, 65, "video nothing.mp4: "),
+        ({"video": "sound.mp4"}, 65, "video sound.mp4: has no video stream (only audio)"),
+        ({"video": "frameless.mp4"}, 65, "video frameless.mp4: "),
+        ({"text": None}, 65, "expected text, image or video"),
+    ]
+
+
+def odd_media(folder: Path) -> list[dict[str, Any]]:
+    """Rows that look wrong and are not."""
+    noise = np.random.default_rng(0).integers(0, 256, (40, 50, 4), dtype=np.uint8)
+    Image.new("RGB", (1, 1), "red").save(folder / "dot.png")
+    Image.new("RGB", (10, 3000), "blue").save(folder / "strip.png")
+    Image.frombytes("CMYK", (50, 40), noise.tobytes()).save(folder / "print.jpg")
+    Image.fromarray(noise[..., 0].astype(np.uint16) * 257).save(folder / "deep.png")
+    frames = [Image.new("RGB", (40, 40), color) for color in ("red", "green")]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    names = ["dot.png", "strip.png", "print.jpg", "deep.png", "moving.gif"]
+    return [{"image": name} for name in names] + [
+        {"text": "same id", "id": "x"},
+        {"text": "again", "id": "x"},
+    ]
+
+
+def test_each_bad_row_is_named_and_the_rest_is_right(warm: Warm, tmp_path: Path) -> None:
+    bad, odd = bad_media(tmp_path), odd_media(tmp_path)
+    alone = tiny(warm, jsonl(odd), "--max-pixels", "12544").rows
+    assert [row["id"] for row in alone] == ["1", "2", "3", "4", "5", "x", "x"]
+    mixed: list[dict[str, Any]] = [row for row, *_ in bad]
+    places = {}
+    for number, row in enumerate(odd):
+        mixed.insert(2 * number, row)
+    for number, row in enumerate(mixed, start=1):
+        places.update((f"stdin line {number}", one) for one in bad if one[0] is row)
+    args = ("--max-pixels", "12544", "--on-error", "skip", "--rejects", "bad.jsonl")
+    done = tiny(warm, jsonl(mixed), *args)
+    assert done.exit_code == 65
+    assert done.stderr.decode().startswith(f"vlm2vec: error: {len(bad)} rows rejected, 0 allowed\n")
+    for row, expected in zip(done.rows, alone, strict=True):
+        assert np.abs(np.array(row["embedding"]) - expected["embedding"]).max() <= TOLERANCE
+    rejected = [json.loads(line) for line in (tmp_path / "bad.jsonl").read_text().splitlines()]
+    assert {one["place"] for one in rejected} == set(places)
+    for one in rejected:
+        _, code, reason = places[one["place"]]
+        assert one["code"] == code
+        assert one["reason"].startswith(reason), one
+        assert len(one["reason"]) > len(reason) or not reason.endswith(": ")
+
+
+def test_a_million_characters(warm: Warm) -> None:
+    done = tiny(warm, jsonl([{"text": "word " * 200_000}]), "--max-length", "64")
+    short = tiny(warm, jsonl([{"text": "word " * 200}]), "--max-length", "64")
+    assert done.rows[0]["embedding"] == short.rows[0]["embedding"]
+
+
+# ----------------------------------------------------------------------------------- parts
+
+
+def test_parts_by_several_shards_are_the_whole(warm: Warm, tmp_path: Path) -> None:
+    stdin = texts(*({"text": f"row {number}"} for number in range(5)))
+    whole = tiny(warm, stdin).rows
+    model = ("embed", "-m", golden.MODEL, "--dtype", "float32", "--part-rows", "2")
+    for shard in ("2/2", "1/2"):
+        done = warm(*model, "-o", "parts/", "--shard", shard, stdin=stdin)
+        assert (done.exit_code, done.stdout, done.stderr) == (0, b"", b"")
+    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == [
+        f"part-00000{number}.parquet" for number in range(5)
+    ]
+    again = warm(*model, "-o", "parts/", "--resume", stdin=stdin)
+    assert (again.exit_code, again.stderr) == (0, b"vlm2vec: 5 finished parts of shard 1-of-1 skipped\n")
+    files = sorted((tmp_path / "parts").iterdir())
+    found = [row for path in files for row in pq.read_table(path).to_pylist()]
+    assert [row["id"] for row in found] == [row["id"] for row in whole]
+    for row, expected in zip(found, whole, strict=True):
+        assert np.abs(np.array(row["embedding"]) - expected["embedding"]).max() <= 1e-6
+    facts = {pq.read_schema(path).metadata[b"vlm2vec"] for path in files}
+    assert len({json.loads(one)["fingerprint"] for one in facts} | {whole[0]["fingerprint"]}) == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "lines"),
+    [
+        (
+            ["--shard", "1/2"],
+            [
+                "vlm2vec: error: shards, processes and --resume need a folder for part files",
+                "hint: -o DIR/",
+            ],
+        ),
+        (
+            ["-o", "parts/", "--format", "jsonl"],
+            ["vlm2vec: error: --format jsonl: part files are Parquet", "hint: leave --format out"],
+        ),
+        (
+            ["--shard", "3/2"],
+            ["vlm2vec: error: --shard: expected I/N or auto, got '3/2'", "hint: 1/4 is the first of four"],
+        ),
+    ],
+)
+def test_parts_that_cannot_be(warm: Warm, args: list[str], lines: list[str]) -> None:
+    assert refusal(warm("embed", "-m", golden.MODEL, *args, stdin=texts()), 2) == lines
+
+
+def test_a_check_says_what_it_found_and_changes_nothing(warm: Warm) -> None:
+    done = tiny(warm, texts(), "--check", "2")
+    assert done.stdout == tiny(warm, texts()).stdout
+    assert done.stderr.startswith(b"vlm2vec: check of 2 rows: largest deviation ")
+
+
+@pytest.mark.slow
+def test_processes_share_the_parts_and_stdin(warm: Warm, tmp_path: Path) -> None:
+    model = ("embed", "-m", golden.MODEL, "--dtype", "float32", "--part-rows", "2")
+    done = warm(*model, "-o", "parts/", "--num-processes", "2", stdin=texts({"id": "5", "text": "more"}))
+    assert (done.exit_code, done.stdout, done.stderr) == (0, b"", b"")
+    files = sorted((tmp_path / "parts").iterdir())
+    assert [path.name for path in files] == [f"part-00000{number}.parquet" for number in range(3)]
+    found = [row["id"] for path in files for row in pq.read_table(path).to_pylist()]
+    assert found == ["1", "2", "3", "4", "5"]
+
+
+@pytest.mark.slow
+def test_a_killed_run_loses_what_was_unfinished_and_goes_on(
+    warm: Warm, vlm2vec: Runner, tmp_path: Path
+) -> None:
+    warm.write("rows.jsonl", [{"text": f"row {number} " * 40} for number in range(500)])
+    options = ("rows.jsonl", "-m", golden.MODEL, "--dtype", "float32", "--batch-tokens", "500")
+    process = vlm2vec.start("embed", *options, "-o", "parts/", "--part-rows", "20")
+    folder = tmp_path / "parts"
+    while not [*folder.glob("part-*.parquet")]:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    finished = {path: path.stat().st_mtime_ns for path in folder.glob("part-*.parquet")}
+    assert 0 < len(finished) < 25
+    done = warm("embed", *options, "-o", "parts/", "--part-rows", "20", "--resume")
+    assert done.exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    whole = warm("embed", *options, "-o", "whole.parquet")
+    assert whole.exit_code == 0
+    found = [row for path in sorted(folder.iterdir()) for row in pq.read_table(path).to_pylist()]
+    expected = pq.read_table(tmp_path / "whole.parquet").to_pylist()
+    assert [row["id"] for row in found] == [row["id"] for row in expected]
+    for row, other in zip(found, expected, strict=True):
+        assert np.abs(np.array(row["embedding"]) - other["embedding"]).max() <= 1e-6

@@ -97,6 +97,19 @@ def test_checkpoints_of_every_kind_reload_and_differ(warm: Warm, tmp_path: Path,
         assert np.array_equal(after, apart)
 
 
+def test_a_merged_model_is_the_adapters(warm: Warm, tmp_path: Path) -> None:
+    args = (*LORA, "--max-steps", "2", "--learning-rate", "0.01", "--vision", "merger")
+    for out, more in (("apart", []), ("merged", ["--merge"])):
+        done = train(warm, *args, "-o", out, *more, rows=PICTURES)
+        assert (done.exit_code, done.stderr) == (0, b"")
+    assert not (tmp_path / "merged" / "adapter_config.json").exists()
+    query, root = [PICTURES[0]["query"], {"text": "a"}], ("--media-root", golden.ROOT)
+    apart, merged = (embed(warm, "-m", name, *root, rows=query) for name in ("apart", "merged"))
+    assert np.allclose(apart, merged, atol=1e-5)
+    card = (tmp_path / "merged" / "README.md").read_text()
+    assert "library_name: transformers" in card
+
+
 def test_an_adapter_is_trained_further(warm: Warm, tmp_path: Path) -> None:
     args = ("-m", golden.ADAPTER, "-o", "run", "--max-steps", "1", "--lora-dropout", "0")
     assert train(warm, *args, "--learning-rate", "0.01").exit_code == 0
@@ -187,15 +200,15 @@ def test_a_signal_saves_and_the_same_command_goes_on(warm: Warm, tmp_path: Path)
 def test_other_data_options_and_models_are_refused(warm: Warm, tmp_path: Path) -> None:
     args = (*LORA, "-o", "run", "--max-steps", "2", "--save-steps", "1")
     assert train(warm, *args).exit_code == 0
-    hint = "hint: --resume none starts anew"
+    hint = "hint: --resume none starts anew, --allow-changed {} goes on"
     assert refusal(train(warm, *args, rows=texts(5)), 65) == [
         "vlm2vec: error: run/checkpoint-1: the training data is not what this run began with",
-        hint,
+        hint.format("data"),
     ]
-    for more, names in ((["--full", "--max-pixels", "9999"], "full, max_pixels"),):
+    for more, names in ((["--full", "--max-pixels", "9999"], "full, max_pixels, vision"),):
         assert refusal(train(warm, *args, *more), 2) == [
             f"vlm2vec: error: options differ from the run in run/checkpoint-1: {names}",
-            hint,
+            hint.format("NAME"),
         ]
     shutil.copytree(golden.MODEL, tmp_path / "other")
     done = train(warm, *args, "-m", "other")
@@ -221,7 +234,7 @@ def test_other_data_options_and_models_are_refused(warm: Warm, tmp_path: Path) -
             ["-o", "run", "--loss", "info_nec"],
             [
                 "unknown loss 'info_nec'",
-                "did you mean 'info-nce'? known: info-nce, symmetric-info-nce",
+                "did you mean 'info-nce'? known: hardness-weighted-info-nce, info-nce, symmetric-info-nce",
             ],
         ),
         (

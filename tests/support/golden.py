@@ -55,9 +55,14 @@ def media() -> MediaReader:
     return MediaReader(MediaPolicy())
 
 
+def loaded(folder: Path) -> qwen2_vl.Qwen2VL:
+    """The model in a folder."""
+    return qwen2_vl.load(folder, folder, LIMITS, family="vlm2vec-v2", dtype=torch.float32, device="cpu")
+
+
 def fresh() -> qwen2_vl.Qwen2VL:
     """A model of one's own, to be changed."""
-    return qwen2_vl.load(MODEL, MODEL, LIMITS, dtype=torch.float32, device="cpu")
+    return loaded(MODEL)
 
 
 @cache

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import golden
-from vlm2vec_cli import checkpoints
+from vlm2vec_cli import adapters
 from vlm2vec_cli.backbones.qwen2_vl import Qwen2VL
 from vlm2vec_cli.schemas.base import Origin, Record
 from vlm2vec_cli.schemas.pair import PAIR
 from vlm2vec_cli.training.loop import train
-from vlm2vec_cli.training.options import LORA_TARGETS, TrainOptions
+from vlm2vec_cli.training.options import TrainOptions
 from vlm2vec_cli.training.pairs import Pairs
 
 WORDS = [
@@ -45,19 +45,19 @@ PICTURES = [
 
 def lora(backbone: Qwen2VL, options: TrainOptions) -> Any:
     """A fresh adapter on `backbone`."""
-    return checkpoints.new_adapter(
+    return adapters.create(
         backbone.model,
         r=options.lora_r,
         alpha=options.lora_alpha,
         dropout=options.lora_dropout,
-        targets=LORA_TARGETS,
+        targets=options.lora_targets,
         dora=options.dora,
         seed=options.seed,
     )
 
 
 def events(
-    rows: Sequence[Mapping[str, Any]], out: Path, options: TrainOptions, *, resume: str = "auto"
+    rows: Sequence[Mapping[str, Any]], out: Path, options: TrainOptions, **more: Any
 ) -> Iterator[dict[str, Any]]:
     """The events of a run on a fresh golden model, which ends up in `out`."""
     backbone = golden.fresh()
@@ -71,6 +71,6 @@ def events(
         out,
         base=str(golden.MODEL),
         facts={"base_model": str(golden.MODEL), "prompt_family": "vlm2vec-v2"},
-        resume=resume,
         workers=1,
+        **more,
     )

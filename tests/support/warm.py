@@ -119,9 +119,10 @@ def serve() -> None:
     import peft  # noqa: F401
     import torch
 
-    from vlm2vec_cli import app, embedding, scoring, tiny, training  # noqa: F401
+    from vlm2vec_cli import app, embedding, evaluating, scoring, tiny  # noqa: F401
     from vlm2vec_cli.losses import info_nce  # noqa: F401
     from vlm2vec_cli.streams import parquet  # noqa: F401
+    from vlm2vec_cli.training import run  # noqa: F401
 
     torch.set_num_threads(1)
     with os.fdopen(os.dup(0), "rb") as requests, os.fdopen(os.dup(1), "wb", buffering=0) as answers:

@@ -1,4 +1,4 @@
-"""What a folder holds is decided by its files; adapters of every library version load, or say why not."""
+"""What a folder holds is decided by its files."""
 
 import json
 import shutil
@@ -10,11 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import golden
-from vlm2vec_cli import checkpoints
-from vlm2vec_cli.checkpoints import find, inner_key, outer_key
-from vlm2vec_cli.errors import UnavailableError, UsageError
-
-Q = "self_attn.q_proj"
+from vlm2vec_cli import adapters, checkpoints
+from vlm2vec_cli.checkpoints import find
+from vlm2vec_cli.errors import UnavailableError
 
 
 def model(folder: Path, meta: dict[str, Any] | None = None) -> Path:
@@ -28,38 +26,10 @@ def model(folder: Path, meta: dict[str, Any] | None = None) -> Path:
 
 def adapter(folder: Path, base: str, meta: dict[str, Any] | None = None) -> Path:
     folder.mkdir(parents=True)
-    (folder / checkpoints.ADAPTER_CONFIG).write_text(json.dumps({"base_model_name_or_path": base}))
+    (folder / adapters.CONFIG).write_text(json.dumps({"base_model_name_or_path": base}))
     if meta is not None:
         (folder / checkpoints.META).write_text(json.dumps(meta))
     return folder
-
-
-@pytest.mark.parametrize(
-    ("stored", "inner"),
-    [
-        (f"base_model.model.model.layers.3.{Q}.lora_A.weight", f"language_model.layers.3.{Q}.lora_A.weight"),
-        (
-            f"base_model.model.model.language_model.layers.3.{Q}.lora_A.weight",
-            f"language_model.layers.3.{Q}.lora_A.weight",
-        ),
-        (
-            f"base_model.model.model.layers.0.{Q}.lora_magnitude_vector.weight",
-            f"language_model.layers.0.{Q}.lora_magnitude_vector",
-        ),
-        (
-            "base_model.model.visual.blocks.0.attn.qkv.lora_B.weight",
-            "visual.blocks.0.attn.qkv.lora_B.weight",
-        ),
-        (
-            "base_model.model.model.visual.blocks.0.attn.qkv.lora_B.weight",
-            "visual.blocks.0.attn.qkv.lora_B.weight",
-        ),
-    ],
-)
-def test_keys_of_all_layouts_become_ours(stored: str, inner: str) -> None:
-    assert inner_key(stored) == f"base_model.model.{inner}"
-    assert inner_key(inner_key(stored)) == inner_key(stored)
-    assert inner_key(outer_key(inner_key(stored))) == inner_key(stored)
 
 
 def test_full_weights_are_a_model(tmp_path: Path) -> None:
@@ -157,38 +127,3 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError) as raised:
         checkpoints.load(found, found.limits(), dtype=torch.float32, device="cpu")
     assert raised.value.place == str(folder)
-
-
-def test_targets_that_the_model_has_not_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"--lora-targets: .*nowhere"):
-        checkpoints.new_adapter(
-            golden.fresh().model, r=2, alpha=4, dropout=0.0, targets=["nowhere"], dora=False, seed=0
-        )
-
-
-def test_a_new_adapter_changes_nothing_and_depends_on_its_seed() -> None:
-    def drawn(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-        backbone = golden.fresh()
-        made = checkpoints.new_adapter(
-            backbone.model, r=2, alpha=4, dropout=0.0, targets=["q_proj"], dora=True, seed=seed
-        )
-        backbone.model.eval()
-        with torch.inference_mode():
-            state = backbone.forward([golden.encoded("t03_plain_candidate")])
-        return state, next(value for name, value in made.named_parameters() if "lora_A" in name).detach()
-
-    with torch.inference_mode():
-        plain = golden.backbone().forward([golden.encoded("t03_plain_candidate")])
-    (state, first), (_, again), (_, other) = drawn(1), drawn(1), drawn(2)
-    assert torch.allclose(state, plain, atol=1e-5)
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-
-
-def test_attached_for_training_only_the_adapter_has_gradients() -> None:
-    wrapped = checkpoints.attach(golden.fresh().model, golden.ADAPTER, trainable=True)
-    trained = {name for name, value in wrapped.named_parameters() if value.requires_grad}
-    assert len(trained) == golden.facts()["adapter"]["keys"]
-    assert all("lora_" in name for name in trained)
-    numbers = sum(value.numel() for value in wrapped.parameters() if value.requires_grad)
-    assert numbers == golden.facts()["train_b"]["adapter"]["n_trainable"]

@@ -83,6 +83,8 @@ def test_stored_forms() -> None:
     assert stored(vector, "float32").dtype == np.float32
     assert stored(vector, "float16").dtype == np.float16
     assert stored(vector, "int8").tolist() == [127, -127, 64, 0, 0, 38, 0, 25, 89]
+    assert stored(vector / 8, "int8").tolist() == stored(vector, "int8").tolist()
+    assert stored(vector * 0, "int8").tolist() == [0] * 9
     assert stored(vector, "int8").dtype == np.int8
     assert stored(vector, "binary").tolist() == [0b10100111, 0b10000000]
 

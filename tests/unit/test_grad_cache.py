@@ -40,8 +40,8 @@ def test_both_passes_draw_the_same_dropout() -> None:
         torch.randn(8, 6, dtype=torch.double).split(4), encode, lambda out: out.square().mean()
     )
     assert (seen[0] == 0).any(), "dropout must be active for this test to mean anything"
+    assert len(seen) == 3, "the last chunk has its graph already"
     assert torch.equal(seen[0], seen[2])
-    assert torch.equal(seen[1], seen[3])
     assert not torch.equal(seen[0], seen[1])
 
 

@@ -1,6 +1,8 @@
 """Backbones: one vision-language model family a file.
 
-A module of this folder offers `MODEL_TYPES`, the `model_type` values of config.json it serves, and `load`.
+A module of this folder offers `MODEL_TYPES`, the `model_type` values of config.json it serves,
+`PROMPT_FAMILIES`, the ways it can write prompts (its default first), and `load`. Of two modules that serve
+one `model_type` the prompt family decides. Files that start with an underscore are shared parts.
 """
 
 from __future__ import annotations
@@ -9,7 +11,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from vlm2vec_cli import plugins
+from vlm2vec_cli.errors import UnavailableError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +26,19 @@ if TYPE_CHECKING:
     from vlm2vec_cli.media import MediaReader
 
 
+_DECODER = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+LORA_TARGETS: Mapping[str, tuple[str, ...]] = {
+    "qwen2_vl": _DECODER,
+    "qwen2_5_vl": _DECODER,  # the MLPs of its vision tower have these names, too, as in the published runs
+    "qwen3_vl": _DECODER,
+    "llava_next": (*_DECODER, "out_proj"),  # and the attention of its vision tower
+    "phi3_v": ("qkv_proj", "o_proj", "gate_up_proj", "down_proj", "q_proj", "k_proj", "v_proj", "out_proj"),
+}
+"""Names of the linear layers that an adapter is put on, by model_type, as VLM2Vec trained them."""
+
+RESIZES = ("high", "mid", "low", "cap")
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What bounds one input: pixels of a picture or frame, frames of a clip, tokens of a text."""
@@ -28,6 +47,8 @@ class Limits:
     max_pixels: int
     num_frames: int
     max_length: int | None = None
+    resize: str | None = None  # of pictures before all else, one of RESIZES: VLM2Vec V1's presets
+    num_crops: int = 16  # tiles that Phi-3.5-V cuts a picture into, at most
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +67,31 @@ class Encoded:
     @property
     def num_patches(self) -> int:
         """Patches of the vision tower."""
-        return sum(len(visual.patches) for visual in self.visuals)
+        return sum(visual.num_patches for visual in self.visuals)
+
+
+def served() -> list[str]:
+    """Every model_type that a backbone serves."""
+    return sorted({kind for module in _modules() for kind in module.MODEL_TYPES})
+
+
+def serving(kind: str, family: str | None = None) -> ModuleType:
+    """The backbone for a model_type and a prompt family; without a family, the one named like the type.
+
+    Raises UnavailableError for a family that none of the type's backbones has.
+    """
+    modules = [module for module in _modules() if kind in module.MODEL_TYPES]
+    for module in modules:
+        if family in module.PROMPT_FAMILIES or (family is None and module.__name__.endswith(f".{kind}")):
+            return module
+    known = sorted({name for module in modules for name in module.PROMPT_FAMILIES})
+    raise UnavailableError(
+        f"no prompt family {family!r} for model_type {kind!r}", hint=f"known: {', '.join(known)}"
+    )
+
+
+def _modules() -> list[ModuleType]:
+    return [plugins.load("backbones", name) for name in plugins.names("backbones")]
 
 
 class Backbone(Protocol):
@@ -55,6 +100,7 @@ class Backbone(Protocol):
     model: Any  # a transformers module: trained and saved; without a language-model head
     dim: int
     limits: Limits
+    POSITIONS: ClassVar[str]  # rotary positions: "1d", or "mrope" with time, height and width
 
     def encode(self, content: Mapping[str, Any], root: Path, media: MediaReader) -> Encoded:
         """Tokens and pixels of one content. Raises UserErrors without a place."""
@@ -74,4 +120,13 @@ class Backbone(Protocol):
 
     def save(self, folder: Path, *, dtype: torch.dtype | None = None) -> None:
         """Full weights, tokenizer and processor files in the family's standard layout."""
+        ...
+
+
+@runtime_checkable
+class Stock(Protocol):
+    """A backbone that can also go the way of stock transformers, for `embed --check`."""
+
+    def stock(self, one: Encoded, *, left: int = 0, right: int = 0) -> torch.Tensor:
+        """(D,) state of one input's last token as stock transformers computes it, with so much padding."""
         ...

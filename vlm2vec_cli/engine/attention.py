@@ -1,9 +1,12 @@
 """Exact attention over a packed stream of segments, for transformers' attention interface.
 
-A packed stream holds many independent sequences back to back in one row: (1, heads, T, head_dim). Linear
-layers then see no padding at all; only this function knows where one sequence ends. Sequences of one length
-are computed together as a batch; sequences of nearly equal length share a causal batch padded on the right,
-where padding is never seen.
+A packed stream holds many sequences back to back in one row: (1, heads, T, head_dim). Linear layers then see
+no padding at all; only this function knows where one sequence ends. A segment may continue another one (its
+parent): its queries see all keys of its ancestors, then its own, causally.
+
+On a GPU, in half precision, all segments go through one call of a variable-length kernel. Elsewhere segments
+of like length and equally many ancestor keys form batches for PyTorch's scaled_dot_product_attention; a
+causal batch may be padded on the right, where padding is never seen.
 
 The name contains "flash" so that transformers hands over the whole stream of the vision tower, too, instead
 of cutting it up; no flash kernel is needed.
@@ -11,6 +14,7 @@ of cutting it up; no flash kernel is needed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -20,11 +24,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AttentionInterface
 
+from vlm2vec_cli.engine import kernels
+
 NAME = "vlm2vec_flash_packed"
 
 # A causal batch may hold sequences down to this share of its longest one.
 _LEAST_FILL = 0.75
-# Elements of one (batch, length, length) score matrix, so that long sequences are not batched together.
+# Elements of one (batch, queries, keys) score matrix, so that long sequences are not batched together.
 _MAX_SCORES = 1 << 24
 
 
@@ -35,76 +41,199 @@ def packed_attention(
     value: Tensor,
     attention_mask: Tensor | None = None,
     *,
-    segment_lengths: tuple[int, ...],
+    segment_lengths: tuple[int, ...] | None = None,
+    segment_parents: tuple[int, ...] | None = None,
+    cu_seq_lens_q: Tensor | None = None,
     dropout: float = 0.0,
     scaling: float | None = None,
     is_causal: bool | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Attention inside each segment; (1, H, T, d) and (1, Hkv, T, d) -> (1, T, H, d).
+    """Attention inside each segment and its ancestors; (1, H, T, d) and (1, Hkv, T, d) -> (1, T, H, d).
 
-    `segment_lengths` sums to T. Causal unless `is_causal` (or the module's own attribute) is False.
+    `segment_lengths` sums to T; without it, the segments are those between `cu_seq_lens_q`, as vision towers
+    name them. `segment_parents` names for each segment the earlier one that it continues, -1 for none; None
+    where no segment continues another. Causal unless `is_causal` (or the module's own attribute) is False;
+    only causal segments have parents.
     """
+    if segment_lengths is None:
+        assert cu_seq_lens_q is not None
+        segment_lengths = tuple(cu_seq_lens_q.diff().tolist())
     causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
+    parents = segment_parents or (-1,) * len(segment_lengths)
     # (T, H, d): stream positions are rows now.
     rows = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
-    grouped = query.shape[1] != key.shape[1]
+    wanted = (query.device, query.dtype, query.shape[-1], torch.is_grad_enabled())
+    kernel = None if dropout else kernels.find(*wanted)
+    if kernel is None:
+        stream = _in_batches(rows, segment_lengths, parents, causal, scaling, dropout)
+    else:
+        stream = _in_one_call(kernel, rows, segment_lengths, parents, causal, scaling)
+    return stream.unsqueeze(0), None
+
+
+# ----------------------------------------------------------------- batches of segments
+
+
+def _in_batches(
+    rows: Sequence[Tensor],
+    lengths: tuple[int, ...],
+    parents: tuple[int, ...],
+    causal: bool,
+    scaling: float | None,
+    dropout: float,
+) -> Tensor:
+    heads, kv_heads = rows[0].shape[1], rows[1].shape[1]
     pieces, places = [], []
-    for batch in _plan(segment_lengths, causal):
-        at = batch.gather.to(query.device)
-        padded = [
-            row.index_select(0, at).view(-1, batch.width, *row.shape[1:]).transpose(1, 2) for row in rows
-        ]
-        q, k, v = padded
+    for batch in _batches(lengths, parents, causal, rows[0].device):
+        q, k, v = (
+            row.index_select(0, at).view(batch.size, -1, *row.shape[1:]).transpose(1, 2)
+            for row, at in zip(rows, (batch.queries, batch.keys, batch.keys), strict=True)
+        )
         out = functional.scaled_dot_product_attention(
             q,
             k,
             v,
+            attn_mask=batch.mask,
             dropout_p=dropout,
-            is_causal=causal and batch.width > 1,
+            is_causal=causal and batch.mask is None and q.shape[2] > 1,
             scale=scaling,
-            enable_gqa=grouped,
+            enable_gqa=heads != kv_heads,
         )
-        flat = out.transpose(1, 2).reshape(-1, *rows[0].shape[1:])
-        if batch.keep is not None:
-            keep = batch.keep.to(query.device)
-            flat, at = flat.index_select(0, keep), at[keep]
+        flat, at = out.transpose(1, 2).reshape(-1, *rows[0].shape[1:]), batch.queries
+        if batch.real is not None:
+            flat, at = flat.index_select(0, batch.real), at[batch.real]
         pieces.append(flat)
         places.append(at)
-    order = torch.cat(places)
-    stream = torch.empty_like(rows[0]).index_copy(0, order, torch.cat(pieces))
-    return stream.unsqueeze(0), None
+    if len(pieces) == 1:
+        order, flat = places[0], pieces[0]
+    else:
+        order, flat = torch.cat(places), torch.cat(pieces)
+    return torch.empty_like(rows[0]).index_copy(0, order, flat)
 
 
 class _Batch(NamedTuple):
-    gather: Tensor  # (segments * width,) rows of the stream; padding repeats a segment's last row
-    keep: Tensor | None  # positions of `gather` that are no padding; None when there is none
-    width: int
+    size: int  # segments
+    queries: Tensor  # (size * width,) rows of the stream; padding repeats a segment's last row
+    keys: Tensor  # (size * (ancestors + width),) ancestors first
+    mask: Tensor | None  # (width, ancestors + width), True where a query sees a key; None without ancestors
+    real: Tensor | None  # positions of `queries` that are no padding; None when there is none
 
 
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)  # what is kept here may be used for training after it was made for embedding
-def _plan(lengths: tuple[int, ...], causal: bool) -> list[_Batch]:
-    """Batches of segments of one length, or, where causality hides right padding, of nearly one length."""
+def _batches(
+    lengths: tuple[int, ...], parents: tuple[int, ...], causal: bool, device: torch.device
+) -> list[_Batch]:
+    """Batches of segments of one length and number of ancestors' keys, or, where causality hides right
+    padding, of nearly one length."""
     starts = [0, *accumulate(lengths)]
-    order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: (-lengths[i], i))
+    before = _before(lengths, parents)
+    order = sorted(
+        (i for i, length in enumerate(lengths) if length), key=lambda i: (before[i], -lengths[i], i)
+    )
     plan: list[_Batch] = []
     at = 0
     while at < len(order):
-        width = lengths[order[at]]
+        width, above = lengths[order[at]], before[order[at]]
         least = width * _LEAST_FILL if causal else width
-        most = max(1, _MAX_SCORES // (width * width))
+        most = max(1, _MAX_SCORES // (width * (above + width)))
         end = at
-        while end < len(order) and end - at < most and lengths[order[end]] >= least:
+        while (
+            end < len(order)
+            and end - at < most
+            and before[order[end]] == above
+            and lengths[order[end]] >= least
+        ):
             end += 1
         members = torch.tensor(order[at:end])
         length = torch.tensor(lengths)[members].unsqueeze(1)
         column = torch.arange(width).unsqueeze(0)
-        gather = torch.tensor(starts)[members].unsqueeze(1) + torch.minimum(column, length - 1)
+        own = torch.tensor(starts)[members].unsqueeze(1) + torch.minimum(column, length - 1)
+        keys, mask = own, None
+        if above:
+            over = [torch.cat(_ancestors(i, lengths, parents, starts)) for i in order[at:end]]
+            keys = torch.cat([torch.stack(over), own], dim=1)
+            mask = torch.ones(width, above + width, dtype=torch.bool).tril(above).to(device)
         real = (column < length).flatten()
-        plan.append(_Batch(gather.flatten(), None if bool(real.all()) else real.nonzero().flatten(), width))
+        plan.append(
+            _Batch(
+                end - at,
+                own.flatten().to(device),
+                keys.flatten().to(device),
+                mask if width > 1 else None,
+                None if bool(real.all()) else real.nonzero().flatten().to(device),
+            )
+        )
         at = end
     return plan
+
+
+def _before(lengths: Sequence[int], parents: Sequence[int]) -> list[int]:
+    """The number of ancestors' keys of each segment."""
+    found: list[int] = []
+    for parent in parents:
+        found.append(found[parent] + lengths[parent] if parent >= 0 else 0)
+    return found
+
+
+def _ancestors(
+    segment: int, lengths: Sequence[int], parents: Sequence[int], starts: Sequence[int]
+) -> list[Tensor]:
+    """The rows of a segment's ancestors, the first one first."""
+    found = []
+    while (segment := parents[segment]) >= 0:
+        found.append(torch.arange(starts[segment], starts[segment] + lengths[segment]))
+    return found[::-1]
+
+
+# ------------------------------------------------------- one call of a variable-length kernel
+
+
+def _in_one_call(
+    kernel: kernels.Kernel,
+    rows: Sequence[Tensor],
+    lengths: tuple[int, ...],
+    parents: tuple[int, ...],
+    causal: bool,
+    scaling: float | None,
+) -> Tensor:
+    plan = _ragged(lengths, parents, rows[0].device)
+    query, key, value = rows
+    if plan.keys is not None:
+        key, value = key.index_select(0, plan.keys), value.index_select(0, plan.keys)
+    ends = (plan.query_ends, plan.key_ends)
+    return kernel(query, key, value, *ends, plan.max_queries, plan.max_keys, causal, scaling)
+
+
+class _Ragged(NamedTuple):
+    keys: Tensor | None  # rows of the stream that are each segment's keys, ancestors first; None: all as is
+    query_ends: Tensor  # (segments + 1,) int32
+    key_ends: Tensor
+    max_queries: int
+    max_keys: int
+
+
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)
+def _ragged(lengths: tuple[int, ...], parents: tuple[int, ...], device: torch.device) -> _Ragged:
+    starts = [0, *accumulate(lengths)]
+    totals = [above + length for above, length in zip(_before(lengths, parents), lengths, strict=True)]
+    keys = None
+    if totals != list(lengths):
+        rows = [
+            piece
+            for i, length in enumerate(lengths)
+            for piece in (
+                *_ancestors(i, lengths, parents, starts),
+                torch.arange(starts[i], starts[i] + length),
+            )
+        ]
+        keys = torch.cat(rows).to(device)
+    ends = [
+        torch.tensor([0, *accumulate(each)], dtype=torch.int32, device=device) for each in (lengths, totals)
+    ]
+    return _Ragged(keys, ends[0], ends[1], max(lengths), max(totals))
 
 
 AttentionInterface.register(NAME, packed_attention)

@@ -1,4 +1,4 @@
-"""Content to the text a model sees: where the visual tokens stand (VLM2Vec-V2's assembly).
+"""Content to the text a model sees: where the visual tokens stand (VLM2Vec's assembly).
 
 Instruction, one blank and the text when there is a text; then the visual tokens and one blank in front, video
 first, unless the text places them itself with `<image>` / `<video>`.
@@ -15,6 +15,7 @@ IMAGE = "<image>"
 VIDEO = "<video>"
 IMAGE_TOKEN = "<|image_pad|>"
 VIDEO_TOKEN = "<|video_pad|>"
+V1_IMAGE = ("<|image_1|>",)  # how VLM2Vec V1's texts say `<image>`
 
 
 def as_list(value: str | Sequence[str] | None) -> list[str]:
@@ -24,9 +25,18 @@ def as_list(value: str | Sequence[str] | None) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
 
 
-def prompt(content: Mapping[str, Any], default_instruction: str | None = None) -> str:
-    """The prompt of one content with Qwen2-VL's visual tokens, one token for each visual.
+def prompt(
+    content: Mapping[str, Any],
+    default_instruction: str | None = None,
+    *,
+    image_token: str = IMAGE_TOKEN,
+    video_token: str = VIDEO_TOKEN,
+    also: Sequence[str] = (),
+    between: str = " ",
+) -> str:
+    """The prompt of one content with a model's own visual tokens, one token for each visual.
 
+    `also` are texts that mean `<image>`, too; `between` stands behind tokens that are put in front.
     A token without a visual stays when the content has no visual at all: it is embedded as an ordinary token.
     Raises DataError when a content with visuals places another number of tokens than it has visuals.
     """
@@ -35,17 +45,19 @@ def prompt(content: Mapping[str, Any], default_instruction: str | None = None) -
         instruction = default_instruction or ""
     text = content.get("text") or ""
     whole = f"{instruction} {text}" if instruction and text else instruction or text
-    whole = whole.replace(IMAGE, IMAGE_TOKEN).replace(VIDEO, VIDEO_TOKEN)
+    for name in (IMAGE, *also):
+        whole = whole.replace(name, image_token)
+    whole = whole.replace(VIDEO, video_token)
     num_images = len(as_list(content.get("image")))
     num_videos = 1 if content.get("video") else 0
     if not num_images and not num_videos:
         return whole
-    placed_images, placed_videos = whole.count(IMAGE_TOKEN), whole.count(VIDEO_TOKEN)
+    placed_images, placed_videos = whole.count(image_token), whole.count(video_token)
     front = ""
     if num_videos and not placed_videos:
-        front, placed_videos = f"{VIDEO_TOKEN} ", 1
+        front, placed_videos = f"{video_token}{between}", 1
     if num_images and not placed_images:
-        front, placed_images = front + IMAGE_TOKEN * num_images + " ", num_images
+        front, placed_images = front + image_token * num_images + between, num_images
     for noun, placed, given in (("image", placed_images, num_images), ("video", placed_videos, num_videos)):
         if placed != given:
             raise DataError(

@@ -9,7 +9,11 @@ if TYPE_CHECKING:
 
 
 class Loss(Protocol):
-    """B queries, N targets (positives and negatives of the whole batch), D dimensions."""
+    """B queries, N targets (positives and negatives of the whole batch), D dimensions.
+
+    A loss may take further keyword arguments with a number as default; `train --loss-option NAME=VALUE` sets
+    them.
+    """
 
     def __call__(
         self,
@@ -18,11 +22,11 @@ class Loss(Protocol):
         *,
         positive_B: Tensor,
         allowed_BN: Tensor,
-        temperature: float,
+        temperature: float | Tensor,
     ) -> Tensor:
         """(B,) losses in nats, one a query; the caller takes the (weighted) mean.
 
         `positive_B` is the target index of each query's positive; `allowed_BN` is True where a target may
-        stand in a query's denominator (its positive always is).
+        stand in a query's denominator (its positive always is). `temperature` is one number, or (B, 1).
         """
         ...

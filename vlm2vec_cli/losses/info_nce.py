@@ -10,7 +10,12 @@ from torch.nn import functional
 
 
 def loss(
-    query_BD: Tensor, target_ND: Tensor, *, positive_B: Tensor, allowed_BN: Tensor, temperature: float
+    query_BD: Tensor,
+    target_ND: Tensor,
+    *,
+    positive_B: Tensor,
+    allowed_BN: Tensor,
+    temperature: float | Tensor,
 ) -> Tensor:
     """(B,) cross-entropies of the positive among the allowed targets, in nats.
 

@@ -12,7 +12,12 @@ from vlm2vec_cli.losses import info_nce
 
 
 def loss(
-    query_BD: Tensor, target_ND: Tensor, *, positive_B: Tensor, allowed_BN: Tensor, temperature: float
+    query_BD: Tensor,
+    target_ND: Tensor,
+    *,
+    positive_B: Tensor,
+    allowed_BN: Tensor,
+    temperature: float | Tensor,
 ) -> Tensor:
     """(B,) means of both directions, in nats. Explicit negatives count in the first direction only.
 

@@ -8,7 +8,7 @@ import io
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
@@ -17,6 +17,8 @@ from PIL import Image, UnidentifiedImageError
 from vlm2vec_cli.errors import DataError
 from vlm2vec_cli.media.policy import MediaPolicy
 from vlm2vec_cli.media.sampling import from_raw
+
+Change = Callable[[Image.Image], Image.Image]
 
 # Formats that decode without helper programs and are pictures, not documents.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO")
@@ -71,13 +73,15 @@ def check_head(head: bytes, *, video: bool = False) -> None:
             raise DataError(fact, hint=hint)
 
 
-def decode(content: bytes, max_pixels: int) -> Image.Image:
-    """The first frame of an encoded picture, RGB.
+def decode(content: bytes, max_pixels: int, first: Change | None = None) -> Image.Image:
+    """The first frame of an encoded picture, RGB, after `first` was done to it as it is stored.
 
     Raises DataError where it is damaged, too large or no picture.
     """
     check_head(content[:64])
     with _open(content, max_pixels) as image:
+        if first is not None:
+            image = first(to_rgb(image) if image.mode.startswith("I") else image)
         return to_rgb(image)
 
 

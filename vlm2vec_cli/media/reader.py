@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from PIL import Image
 
@@ -14,9 +15,19 @@ from vlm2vec_cli.media import clips, pages, pictures
 from vlm2vec_cli.media.handles import Handles
 from vlm2vec_cli.media.opening import open_reference
 from vlm2vec_cli.media.policy import MediaPolicy
-from vlm2vec_cli.media.sampling import spread
+from vlm2vec_cli.media.sampling import Window, spread
 from vlm2vec_cli.media.sources import Several, Single
 from vlm2vec_cli.schemas.media_ref import MediaRef, shown
+
+
+class Decode(Protocol):
+    """Frames of a video file or of its content: `clips.decode`, or `apart.Apart`."""
+
+    def __call__(
+        self, source: str | bytes, *, window: Window | None, num_frames: int | None, policy: MediaPolicy
+    ) -> list[Image.Image]:
+        """At most `num_frames` frames of the window, in seconds, or of the whole."""
+        ...
 
 
 class MediaReader:
@@ -27,22 +38,28 @@ class MediaReader:
     there. DataError: there, but not what it should be, or not allowed. UnavailableError: a decoder is not
     installed.
 
+    `decode` decodes video files; a reader that was pickled decodes them in its own process again.
+
     Open archives and documents are kept in bounded caches. A reader may be used by several threads, may be
     pickled, and may be used on both sides of a fork: each process opens its own files.
     """
 
-    def __init__(self, policy: MediaPolicy | None = None) -> None:
+    def __init__(self, policy: MediaPolicy | None = None, *, decode: Decode = clips.decode) -> None:
         self.policy = policy or MediaPolicy()
+        self._decode = decode
         self._handles = Handles()
         pictures.quiet_pillow()
 
     def __reduce__(self) -> tuple[type["MediaReader"], tuple[MediaPolicy]]:
         return type(self), (self.policy,)
 
-    def image(self, ref: str, root: Path) -> Image.Image:
-        """The picture or PDF page, in mode RGB. Of an animated picture, the first frame."""
+    def image(self, ref: str, root: Path, *, first: pictures.Change | None = None) -> Image.Image:
+        """The picture or PDF page, in mode RGB. Of an animated picture, the first frame.
+
+        `first` is done to the picture as it is stored, before it becomes RGB.
+        """
         with _named("image", ref):
-            return self._picture(*self._open_one(ref, root))
+            return self._picture(*self._open_one(ref, root), first)
 
     def size(self, ref: str, root: Path) -> tuple[int, int]:
         """Width and height of a picture in pixels, from its header alone."""
@@ -118,12 +135,13 @@ class MediaReader:
             return make()
         return self._caches().documents.get(source.stamp, make, lambda document: document.num_bytes)
 
-    def _picture(self, parsed: MediaRef, source: Single) -> Image.Image:
+    def _picture(self, parsed: MediaRef, source: Single, first: pictures.Change | None = None) -> Image.Image:
         if parsed.page is not None:
-            return self._document(source).render(parsed.page, self.policy)
+            page = self._document(source).render(parsed.page, self.policy)
+            return first(page) if first else page
         if parsed.window is not None:
             raise DataError("a time window belongs to a video, not to a picture")
-        return pictures.decode(source.read(self.policy.max_bytes), self.policy.max_pixels)
+        return pictures.decode(source.read(self.policy.max_bytes), self.policy.max_pixels, first)
 
     def _video(self, ref: str, root: Path, num_frames: int | None) -> list[Image.Image]:
         parsed, source = self._open(ref, root)
@@ -143,7 +161,7 @@ class MediaReader:
         head = _head(content)
         if not pictures.looks_like_picture(head):
             pictures.check_head(head, video=True)
-            return clips.decode(content, window=parsed.window, num_frames=num_frames, policy=self.policy)
+            return self._decode(content, window=parsed.window, num_frames=num_frames, policy=self.policy)
         if parsed.window is not None:
             raise DataError("a time window belongs to a video file, not to a picture")
         return pictures.decode_frames(content, num_frames, self.policy)

@@ -36,7 +36,8 @@ class Session:
     `inputs` are paths of files, folders of part files, or "-"; none is stdin. `natural` is the command's own
     output format, `formats` are further names that its --format takes. `on_error` "fail" stops at the first
     bad row; "skip" writes it to `rejects` and ends with 65 when there were more than `allow_rejects`.
-    `limit` reads only the first rows of the inputs.
+    `limit` reads only the first rows of the inputs. With `parts` the output is a folder, which the command
+    fills itself.
     """
 
     def __init__(
@@ -53,12 +54,14 @@ class Session:
         limit: int | None = None,
         media_root: str | None = None,
         quiet: bool = False,
+        parts: bool = False,
     ) -> None:
         self.inputs = list(inputs or []) or [opening.STDIN]
         self.output = output
         self.on_error = on_error
         self.limit = limit
         self.quiet = quiet
+        self.parts = parts
         self.rejected: Counter[int] = Counter()
         self.format = self._resolved(format, natural, formats)
         self._rejects = rejects
@@ -75,7 +78,9 @@ class Session:
         if self._media_root is not None and not Path(self._media_root).is_dir():
             raise MissingError("no such folder", place=self._media_root, hint="check --media-root")
         opening.find(self.inputs)
-        if self.output != sinks.STDOUT:
+        if self.parts:
+            sinks.make_folder(self.output)
+        elif self.output != sinks.STDOUT:
             sinks.check_folder(self.output)
         elif self.format == "parquet" and sys.stdout.isatty():
             raise UsageError(

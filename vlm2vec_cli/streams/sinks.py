@@ -46,6 +46,16 @@ def check_folder(path: str) -> None:
         raise UsageError("the folder cannot be written to", place=path)
 
 
+def make_folder(path: str) -> None:
+    """Makes a folder for part files; UsageError where it cannot be."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"the folder cannot be made: {error.strerror}", place=path) from error
+    if not os.access(path, os.W_OK):
+        raise UsageError("the folder cannot be written to", place=path)
+
+
 @contextlib.contextmanager
 def sink(
     path: str, *, holds: str = "the finished rows", worth: Callable[[], bool] = lambda: True

@@ -6,22 +6,27 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
-from vlm2vec_cli import __version__, checkpoints
+from vlm2vec_cli import __version__, adapters, checkpoints
 from vlm2vec_cli.backbones import Backbone
-from vlm2vec_cli.errors import DataError, UnavailableError, UsageError
+from vlm2vec_cli.errors import DataError, UnavailableError, UsageError, nearest
 
 STATE = "training_state.pt"
+_WEIGHTS = "trainable.pt"
 _PREFIX = "checkpoint-"
 # A run may go on with other values of these.
-_FREE = {"max_steps", "epochs", "save_steps", "save_total_limit", "chunk_tokens", "grad_cache"}
+_FREE = {
+    *("max_steps", "epochs", "save_steps", "save_total_limit", "chunk_tokens", "grad_cache"),
+    *("eval_steps", "early_stopping", "merge"),
+}
 
 
 def save_model(
@@ -40,10 +45,7 @@ def save_model(
         config.save_pretrained(str(folder))
         state = get_peft_model_state_dict(adapter)
         save_file(
-            {
-                checkpoints.outer_key(name): tensor.detach().cpu().contiguous()
-                for name, tensor in state.items()
-            },
+            {adapters.outer_key(name): tensor.detach().cpu().contiguous() for name, tensor in state.items()},
             folder / "adapter_model.safetensors",
             metadata={"format": "pt"},
         )
@@ -54,7 +56,7 @@ def save_model(
         "dimension": backbone.dim,
         "pooling": "last",
         "normalize": True,
-        "positions": "1d",
+        "positions": backbone.POSITIONS,
         "tool_version": __version__,
     }
     (folder / checkpoints.META).write_text(json.dumps(meta, indent=2, sort_keys=True) + "\n")
@@ -68,10 +70,11 @@ def written_whole(folder: Path) -> Iterator[Path]:
     try:
         partial.mkdir(parents=True)
         yield partial
-    except OSError as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # torch and safetensors have types of their own for a full disk
         shutil.rmtree(partial, ignore_errors=True)
         raise UnavailableError(
-            f"cannot be written: {error.strerror or error}",
+            f"cannot be written: {getattr(error, 'strerror', None) or adapters.first_line(error)}",
             place=str(folder),
             hint="earlier checkpoints are intact",
         ) from error
@@ -121,55 +124,101 @@ def find(out: Path, resume: str) -> Path | None:
 
 
 def save_state(
-    folder: Path, step: int, digest: str, options: Mapping[str, Any], parts: Mapping[str, Any]
+    folder: Path,
+    step: int,
+    digest: str,
+    options: Mapping[str, Any],
+    parts: Mapping[str, Any],
+    random: Sequence[Any],
 ) -> None:
-    """What a run needs beside the weights: optimizer, random generators, step, data digest, options."""
+    """What a run needs beside the weights: step, data digest, options, the states of `parts`, and each
+    process's random generators."""
     state = {
         "step": step,
         "digest": digest,
         "options": dict(options),
         "parts": {name: part.state_dict() for name, part in parts.items()},
-        "rng": torch.get_rng_state(),
-        "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "random": list(random),
     }
     torch.save(state, folder / STATE)
 
 
-def load_state(folder: Path, digest: str, options: Mapping[str, Any], parts: Mapping[str, Any]) -> int:
-    """Puts everything back and returns the step. Raises DataError when data or options are not the run's
-    own."""
+def load_state(
+    folder: Path,
+    digest: str,
+    options: Mapping[str, Any],
+    parts: Mapping[str, Any],
+    rank: int = 0,
+    allow_changed: Collection[str] = (),
+) -> int:
+    """Puts everything back and returns the step. Raises DataError or UsageError when data or options are not
+    the run's own, but for those named in `allow_changed`."""
+    allowed = {name.replace("-", "_") for name in allow_changed}
+    if unknown := allowed - {"data", *options}:
+        name = sorted(unknown)[0]
+        raise UsageError(
+            f"--allow-changed: no option {name!r}", hint=nearest(name, ["data", *options]) or None
+        )
     state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
-    if state["digest"] != digest:
+    if state["digest"] != digest and "data" not in allowed:
         raise DataError(
             "the training data is not what this run began with",
             place=str(folder),
-            hint="--resume none starts anew",
+            hint="--resume none starts anew, --allow-changed data goes on",
         )
     changed = sorted(
         name
         for name, value in options.items()
-        if name not in _FREE and _plain(state["options"].get(name)) != _plain(value)
+        if name not in _FREE | allowed and _plain(state["options"].get(name)) != _plain(value)
     )
     if changed:
         raise UsageError(
-            f"options differ from the run in {folder}: {', '.join(changed)}", hint="--resume none starts anew"
+            f"options differ from the run in {folder}: {', '.join(changed)}",
+            hint="--resume none starts anew, --allow-changed NAME goes on",
         )
     for name, part in parts.items():
         part.load_state_dict(state["parts"][name])
-    torch.set_rng_state(state["rng"])
-    if state["cuda_rng"]:
-        torch.cuda.set_rng_state_all(state["cuda_rng"])
+    if rank < len(state["random"]):
+        set_random_state(state["random"][rank])
     return int(state["step"])
 
 
-def set_seed(seed: int) -> None:
-    """Seeds everything that draws."""
+def save_weights(model: torch.nn.Module, folder: Path) -> None:
+    """Everything that is trained, in the numbers it is trained in."""
+    trained = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
+    torch.save(trained, folder / _WEIGHTS)
+
+
+def load_weights(model: torch.nn.Module, folder: Path) -> None:
+    """The inverse of `save_weights`."""
+    state = torch.load(folder / _WEIGHTS, map_location="cpu", weights_only=True)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                parameter.copy_(state[name])
+
+
+def random_state() -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The generators of the CPU and of all devices."""
+    return torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+
+
+def set_random_state(state: tuple[torch.Tensor, list[torch.Tensor]]) -> None:
+    """The inverse of `random_state`."""
+    torch.set_rng_state(state[0])
+    if state[1] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state[1])
+
+
+def set_seed(seed: int, rank: int = 0) -> None:
+    """Seeds everything that draws, on each process differently."""
     random.seed(seed)
-    torch.manual_seed(seed)
+    torch.manual_seed(seed + rank)
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    """Tuples are as good as lists, also inside."""
+    return [_plain(one) for one in value] if isinstance(value, (tuple, list)) else value
 
 
 def _all(out: Path) -> list[Path]:

@@ -7,20 +7,28 @@ pairs the two anywhere, or names it in `positive_ids` or by an equal `key`.
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import tempfile
+import weakref
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import orjson
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vlm2vec_cli.errors import DataError
-from vlm2vec_cli.schemas.base import Record
+from vlm2vec_cli.schemas.base import Origin, Record
 from vlm2vec_cli.schemas.content import NAMES
+
+MODALITIES = ("text", "image", "video", "visdoc")
+_FIELDS = ("dataset", "query", "positive", "negatives", "weight", "positive_ids", "key", "modality")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,79 +52,193 @@ class Example:
     negatives: tuple[Side, ...]
     weight: float
     answers: frozenset[str]  # ids and keys that mark a target as correct
+    modality: str
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """Query, positive, negatives."""
+        return (self.query, self.positive, *self.negatives)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One step: B queries, N distinct targets, and how they belong together."""
+    """One step: B queries, N targets, and how they belong together."""
 
     queries: tuple[Side, ...]
     targets: tuple[Side, ...]
     positive_B: Tensor
     allowed_BN: Tensor
     weight_B: Tensor
+    datasets: tuple[str, ...] = ()  # of each query
+    left_out: tuple[Side, ...] = ()  # the side for which a row is missing here, one a row
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which targets a query meets. `private_negatives`: of the explicit ones only its own."""
+
+    mask_duplicates: bool = True
+    num_hard_negatives: int | None = None
+    private_negatives: bool = False
 
 
 class Pairs(Sequence[Example]):
-    """All pairs of a run. Memory: the rows themselves, no media."""
+    """All pairs of a run, in a temporary file.
 
-    def __init__(self, records: Iterable[Record]) -> None:
-        self._examples: list[Example] = []
-        self._correct: defaultdict[str, set[str]] = defaultdict(set)
+    Memory: about 70 bytes a row and the names of datasets. `per_dataset` keeps only the first rows of each.
+    """
+
+    def __init__(self, records: Iterable[Record], *, per_dataset: int | None = None) -> None:
+        self._file = tempfile.TemporaryFile(prefix="vlm2vec-pairs-")  # noqa: SIM115  # as long as `self`
+        weakref.finalize(self, self._file.close)
+        self._ends, self._origin_of, self._numbers = array("q", [0]), array("q"), array("q")
+        self._origins: list[Origin] = []
+        self._roots: dict[Path, int] = {}
+        self._dataset_of, self._modality_of = array("q"), array("b")
+        counts: Counter[str] = Counter()
+        codes: dict[str, int] = {}
+        query_keys, positive_keys = bytearray(), bytearray()
         digest = hashlib.sha256()
-        roots: dict[Path, int] = {}
         for record in records:
-            example = _example(record, roots.setdefault(record.origin.media_root, len(roots)))
-            self._examples.append(example)
-            self._correct[example.query.key].add(example.positive.key)
-            sides = (example.query, example.positive, *example.negatives)
+            counts[record.row["dataset"]] += 1
+            if per_dataset is not None and counts[record.row["dataset"]] > per_dataset:
+                continue
+            self._keep(record)
+            example = self._example(record)
+            self._dataset_of.append(codes.setdefault(example.dataset, len(codes)))
+            self._modality_of.append(MODALITIES.index(example.modality))
+            query_keys += bytes.fromhex(example.query.key)
+            positive_keys += bytes.fromhex(example.positive.key)
             facts = [example.dataset, example.weight, sorted(example.answers)]
-            digest.update(orjson.dumps([*facts, *(side.key for side in sides)]))
+            digest.update(orjson.dumps([*facts, *(side.key for side in example.sides)]))
+        self._file.flush()
         self.digest = digest.hexdigest()
-        if not self._examples:
+        if not len(self):
             raise DataError("no pairs to train on")
+        self.names = tuple(codes)
+        keys = np.frombuffer(bytes(query_keys), dtype="V16")
+        self._positive_keys = np.frombuffer(bytes(positive_keys), dtype="V16")
+        # Rows with one query stand together in `_by_query`, from `_first_of[group]` on.
+        _, group, numbers = np.unique(keys, return_inverse=True, return_counts=True)
+        self._group_of: NDArray[np.int64] = group
+        self._by_query = np.argsort(group, kind="stable")
+        self._first_of = np.concatenate([[0], np.cumsum(numbers)])
 
     def __len__(self) -> int:
-        return len(self._examples)
+        return len(self._numbers)
 
-    def __getitem__(self, index: Any) -> Any:
-        return self._examples[index]
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        at = range(len(self))[index]
+        start, end = self._ends[at], self._ends[at + 1]
+        row = orjson.loads(os.pread(self._file.fileno(), end - start, start))
+        return self._example(Record(row, self._origins[self._origin_of[at]], self._numbers[at]))
 
-    def texts(self) -> Iterable[str]:
+    @property
+    def datasets(self) -> list[str]:
+        """The dataset of each row."""
+        return [self.names[code] for code in self._dataset_of]
+
+    @property
+    def modalities(self) -> list[str]:
+        """The modality of each row: that of the row's field, else what its query or positive shows."""
+        return [MODALITIES[code] for code in self._modality_of]
+
+    def texts(self) -> Iterator[str]:
         """Every text of every side, for a tokenizer."""
-        for example in self._examples:
-            for side in (example.query, example.positive, *example.negatives):
+        for example in self:
+            for side in example.sides:
                 for field in ("instruction", "text"):
                     if text := side.content.get(field):
                         yield text
 
-    def batch(self, rows: Sequence[int], *, mask_duplicates: bool, num_hard_negatives: int | None) -> Batch:
+    def batch(self, rows: Sequence[int], choice: Choice, *, without: Collection[str] = ()) -> Batch:
         """The batch of these rows. Equal targets are kept apart, as the published loss has them, unless
-        masked."""
-        examples = [self._examples[row] for row in rows]
+        masked. Rows that need a content named in `without` are left out."""
+        found, left_out = [], []
+        for row in rows:
+            example = self[row]
+            lacking = next((side for side in _used(example, choice) if side.key in without), None)
+            if lacking is None:
+                found.append((row, example))
+            else:
+                left_out.append(lacking)
         targets: list[Side] = []
-        positives, marks = [], []
-        for example in examples:
+        positives, marks, owner = [], [], []
+        for number, (_, example) in enumerate(found):
             positives.append(len(targets))
-            for side in (example.positive, *example.negatives[:num_hard_negatives]):
+            for side in _used(example, choice)[1:]:
+                own = side is example.positive
                 targets.append(side)
-                marks.append(example.answers if side is example.positive else side.marks)
-        allowed = np.ones((len(examples), len(targets)), dtype=bool)
-        if mask_duplicates:
+                marks.append(example.answers if own else side.marks)
+                owner.append(-1 if own else number)
+        allowed = np.ones((len(found), len(targets)), dtype=bool)
+        if choice.private_negatives:
+            whose = np.array(owner)
+            allowed &= (whose == -1) | (whose == np.arange(len(found))[:, None])
+        if choice.mask_duplicates:
             at: defaultdict[str, list[int]] = defaultdict(list)
             for column, (side, mark) in enumerate(zip(targets, marks, strict=True)):
                 for name in {side.key, *mark}:
                     at[name].append(column)
-            for row, example in enumerate(examples):
-                for name in {*self._correct[example.query.key], *example.answers}:
-                    allowed[row, at.get(name, [])] = False
-                allowed[row, positives[row]] = True
+            for number, (row, example) in enumerate(found):
+                for name in {*self._correct(row), *example.answers}:
+                    allowed[number, at.get(name, [])] = False
+                allowed[number, positives[number]] = True
         return Batch(
-            tuple(example.query for example in examples),
+            tuple(example.query for _, example in found),
             tuple(targets),
             torch.tensor(positives),
             torch.from_numpy(allowed),
-            torch.tensor([example.weight for example in examples]),
+            torch.tensor([example.weight for _, example in found]),
+            tuple(example.dataset for _, example in found),
+            tuple(left_out),
+        )
+
+    def _correct(self, row: int) -> Iterator[str]:
+        """Keys of everything that the file pairs with this row's query."""
+        group = self._group_of[row]
+        for other in self._by_query[self._first_of[group] : self._first_of[group + 1]]:
+            yield self._positive_keys[other].tobytes().hex()
+
+    def _keep(self, record: Record) -> None:
+        if not self._origins or self._origins[-1] is not record.origin:
+            self._origins.append(record.origin)
+            self._roots.setdefault(record.origin.media_root, len(self._roots))
+        line = orjson.dumps({name: record.row[name] for name in _FIELDS if name in record.row})
+        self._file.write(line)
+        self._ends.append(self._ends[-1] + len(line))
+        self._origin_of.append(len(self._origins) - 1)
+        self._numbers.append(record.number)
+
+    def _example(self, record: Record) -> Example:
+        row, place, media = record.row, record.place, record.origin.media_root
+        dataset, weight = row["dataset"], float(row.get("weight", 1.0))
+        if weight < 0:
+            raise DataError(f"weight: expected a number from 0, got {weight}", place=place)
+
+        def side(content: Mapping[str, Any]) -> Side:
+            own = content.get("id")
+            marks = frozenset() if own is None else frozenset({f"id:{dataset}:{own}"})
+            return Side(content, content_key(content, self._roots[media]), media, place, marks)
+
+        positive = side(row["positive"])
+        answers = {f"id:{dataset}:{name}" for name in row.get("positive_ids", ())}
+        if key := row.get("key"):
+            answers.add(f"key:{dataset}:{key}")
+        return Example(
+            dataset,
+            side(row["query"]),
+            positive,
+            tuple(side(negative) for negative in row.get("negatives", ())),
+            weight,
+            frozenset(answers | positive.marks),
+            _modality(row),
         )
 
 
@@ -129,26 +251,13 @@ def content_key(content: Mapping[str, Any], root: int = 0) -> str:
     return hashlib.blake2b(orjson.dumps(fields), digest_size=16).hexdigest()
 
 
-def _example(record: Record, root: int) -> Example:
-    row = record.row
-    dataset, weight = row["dataset"], float(row.get("weight", 1.0))
-    if weight < 0:
-        raise DataError(f"weight: expected a number from 0, got {weight}", place=record.place)
+def _used(example: Example, choice: Choice) -> tuple[Side, ...]:
+    """Query, positive, and the negatives that are asked for."""
+    return (example.query, example.positive, *example.negatives[: choice.num_hard_negatives])
 
-    def side(content: Mapping[str, Any]) -> Side:
-        own = content.get("id")
-        marks = frozenset() if own is None else frozenset({f"id:{dataset}:{own}"})
-        return Side(content, content_key(content, root), record.origin.media_root, record.place, marks)
 
-    positive = side(row["positive"])
-    answers = {f"id:{dataset}:{name}" for name in row.get("positive_ids", ())}
-    if key := row.get("key"):
-        answers.add(f"key:{dataset}:{key}")
-    return Example(
-        dataset,
-        side(row["query"]),
-        positive,
-        tuple(side(negative) for negative in row.get("negatives", ())),
-        weight,
-        frozenset(answers | positive.marks),
-    )
+def _modality(row: Mapping[str, Any]) -> str:
+    if (named := row.get("modality")) in MODALITIES:
+        return str(named)
+    sides = (row["query"], row["positive"])
+    return next((kind for kind in ("video", "image") if any(side.get(kind) for side in sides)), "text")

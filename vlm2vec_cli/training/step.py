@@ -2,121 +2,163 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from vlm2vec_cli import grad_cache
 from vlm2vec_cli.backbones import Backbone, Encoded
 from vlm2vec_cli.errors import UserError
-from vlm2vec_cli.losses import Loss
-from vlm2vec_cli.media import MediaReader
-from vlm2vec_cli.training.options import TrainOptions
+from vlm2vec_cli.grad_cache import Gathered
+from vlm2vec_cli.training.encodings import Change, Encodings, cost, size
+from vlm2vec_cli.training.objective import Objective
 from vlm2vec_cli.training.pairs import Batch, Side
+from vlm2vec_cli.training.world import ALONE, World
 
-_LEAST_WEIGHT = 1e-12  # a batch whose pairs all weigh nothing has no loss and no gradient
+WINDOW_BYTES = 1 << 27  # prepared inputs that are ordered by length together
 
 
-class Encodings:
-    """Encoded sides by content, prepared by threads, kept while they fit into `budget` bytes (oldest leave
-    first)."""
+class Unreadable(Exception):
+    """Contents that cannot be read, by key; every process of the run raises it."""
 
-    def __init__(self, backbone: Backbone, media: MediaReader, *, workers: int, budget: int) -> None:
-        self._backbone = backbone
-        self._media = media
-        self._budget = budget
-        self._pool = ThreadPoolExecutor(max(1, workers))
-        self._kept: OrderedDict[str, Encoded] = OrderedDict()
-        self._bytes = 0
+    def __init__(self, errors: Mapping[str, UserError]) -> None:
+        super().__init__(f"{len(errors)} contents")
+        self.errors = dict(errors)
 
-    def get(self, sides: Sequence[Side]) -> dict[str, Encoded]:
-        """Encoded by content key. Raises the first side's UserError with its row's place."""
-        missing = {side.key: side for side in sides if side.key not in self._kept}
-        found = {side.key: self._kept[side.key] for side in sides if side.key in self._kept}
-        for key, encoded in zip(missing, self._pool.map(self._encode, missing.values()), strict=True):
-            found[key] = self._kept[key] = encoded
-            self._bytes += _size(encoded)
-        while self._bytes > self._budget:
-            _, gone = self._kept.popitem(last=False)
-            self._bytes -= _size(gone)
-        return found
 
-    def _encode(self, side: Side) -> Encoded:
-        try:
-            return self._backbone.encode(side.content, side.root, self._media)
-        except UserError as error:
-            raise error.at(side.place) from None
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step came to: the loss, that of each dataset in it, and the tokens that it took (each once)."""
+
+    loss: float
+    dataset_loss: dict[str, float]
+    tokens: int
 
 
 def backward(
     batch: Batch,
     backbone: Backbone,
     encodings: Encodings,
-    loss: Loss,
-    options: TrainOptions,
+    objective: Objective,
     *,
+    chunk_tokens: int | None,
     autocast: Callable[[], torch.autocast],
-    change: Callable[[Encoded], Encoded] | None = None,
-) -> float:
-    """Accumulates the gradients of one batch; returns its loss in nats.
+    change: Change | None = None,
+    world: World = ALONE,
+    then: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Accumulates the gradients of one batch, on several processes those of one's share of it.
 
-    Equal contents are encoded once, and their gradient is the sum over the places they stand in. `change` may
-    alter each encoded input once for the step (augmentation).
+    Equal contents are encoded once, and their gradient is the sum over the places they stand in.
+    `chunk_tokens` None takes all in one. `change` may alter each encoded input (augmentation); it has to give
+    the same every time. `then` is called before the second pass.
+    Raises Unreadable when contents cannot be read.
     """
-    sides = (*batch.queries, *batch.targets)
-    distinct = encodings.get(sides)
-    if change is not None:  # in an order that does not depend on what was encoded before
-        distinct = {key: change(distinct[key]) for key in sorted(distinct)}
-    order = sorted(distinct, key=lambda key: (distinct[key].num_tokens, key))
-    chunks = _chunks([distinct[key] for key in order], options.chunk_tokens if options.grad_cache else None)
-    at = {key: position for position, key in enumerate(order)}
-    device = backbone.model.device
-    query_rows = torch.tensor([at[side.key] for side in batch.queries], device=device)
-    target_rows = torch.tensor([at[side.key] for side in batch.targets], device=device)
-    positive_B, allowed_BN = batch.positive_B.to(device), batch.allowed_BN.to(device)
-    weight_B = batch.weight_B.to(device)
+    encodings.begin()
+    own = share(batch, world)
+    bad: dict[str, UserError] = {}
+    order: list[str] = []
+    tokens = 0
 
-    def encode(chunk: list[Encoded]) -> Tensor:
+    def chunks() -> Iterator[list[str]]:
+        nonlocal tokens
+        for chunk in _chunks(own, encodings, chunk_tokens, bad):
+            order.extend(key for key, _ in chunk)
+            tokens += sum(cost(encoded) for _, encoded in chunk)
+            yield [key for key, _ in chunk]
+
+    def encode(chunk: list[str]) -> Tensor:
+        inputs = encodings.get([own[key] for key in chunk])
+        changed = inputs if change is None else {key: change(key, inputs[key]) for key in chunk}
         with autocast():
-            return backbone.forward(chunk).float()
+            return backbone.forward([changed[key] for key in chunk]).float()
 
-    def whole(states: Tensor) -> Tensor:
-        total = states.new_zeros(())
-        dims = options.matryoshka or (states.shape[1],)
-        for dim in dims:
-            unit = functional.normalize(states[:, :dim], dim=-1)
-            losses_B = loss(
-                unit[query_rows],
-                unit[target_rows],
-                positive_B=positive_B,
-                allowed_BN=allowed_BN,
-                temperature=options.temperature,
-            )
-            total = total + (losses_B * weight_B).sum() / weight_B.sum().clamp_min(_LEAST_WEIGHT)
-        return total / len(dims)
+    def gather(own_ND: Tensor) -> Gathered:
+        nonlocal order, tokens
+        world.raise_together(None)
+        told = world.gather((order, tokens, bad))
+        if any(errors for *_, errors in told):
+            raise Unreadable({key: error for *_, errors in told for key, error in errors.items()})
+        order = [key for keys, *_ in told for key in keys]
+        tokens = sum(number for _, number, _ in told)
+        return world.gather_rows(own_ND)
 
-    with backbone.seeing_once():
-        return float(grad_cache.backward(chunks, encode, whole))
+    each_B = torch.empty(0)
+
+    def loss(state_ND: Tensor) -> Tensor:
+        nonlocal each_B
+        at = {key: position for position, key in enumerate(order)}
+        query_rows = torch.tensor([at[side.key] for side in batch.queries], device=state_ND.device)
+        target_rows = torch.tensor([at[side.key] for side in batch.targets], device=state_ND.device)
+        total, each_B = objective(state_ND, query_rows, target_rows, batch)
+        return total
+
+    try:
+        with backbone.seeing_once():
+            value = float(grad_cache.backward(chunks(), encode, loss, gather, then))
+    except Unreadable:
+        raise
+    except Exception as error:
+        world.raise_together(error)
+        raise
+    world.raise_together(None)
+    return Outcome(value, _by_dataset(batch.datasets, each_B), tokens)
 
 
-def _chunks(encoded: Sequence[Encoded], tokens: int | None) -> list[list[Encoded]]:
-    """Runs of inputs of at most `tokens` tokens and a like number of 2 x 2 patch groups; one input at
-    least."""
-    chunks: list[list[Encoded]] = [[]]
+def share(batch: Batch, world: World) -> dict[str, Side]:
+    """The distinct contents that this process encodes: a like number of each kind, told apart without
+    reading any."""
+    sides: dict[str, Side] = {}
+    for side in (*batch.queries, *batch.targets):
+        sides.setdefault(side.key, side)
+    if world.size == 1:
+        return sides
+    return {
+        key: sides[key]
+        for key in sorted(sides, key=lambda key: _weight(sides[key]))[world.rank :: world.size]
+    }
+
+
+def _weight(side: Side) -> tuple[bool, bool, int, str]:
+    content = side.content
+    return bool(content.get("video")), bool(content.get("image")), len(content.get("text", "")), side.key
+
+
+def _chunks(
+    own: Mapping[str, Side], encodings: Encodings, tokens: int | None, bad: dict[str, UserError]
+) -> Iterator[list[tuple[str, Encoded]]]:
+    """Inputs of like length together, in runs of at most `tokens` tokens and a like number of 2 x 2 patch
+    groups; one input at least. Only a window of all inputs is in memory."""
+    window: list[tuple[str, Encoded]] = []
+    held = 0
+    for key, encoded in encodings.stream(own, bad):
+        window.append((key, encoded))
+        held += size(encoded)
+        if tokens is not None and held >= WINDOW_BYTES:
+            yield from _cut(window, tokens)
+            window, held = [], 0
+    yield from _cut(window, tokens)
+
+
+def _cut(window: list[tuple[str, Encoded]], tokens: int | None) -> Iterator[list[tuple[str, Encoded]]]:
+    chunk: list[tuple[str, Encoded]] = []
     used = 0
-    for one in encoded:
-        cost = one.num_tokens + one.num_patches // 4
-        if tokens is not None and chunks[-1] and used + cost > tokens:
-            chunks.append([])
-            used = 0
-        chunks[-1].append(one)
-        used += cost
-    return chunks
+    for key, encoded in sorted(window, key=lambda one: (one[1].num_tokens, one[0])):
+        if tokens is not None and chunk and used + cost(encoded) > tokens:
+            yield chunk
+            chunk, used = [], 0
+        chunk.append((key, encoded))
+        used += cost(encoded)
+    if chunk:
+        yield chunk
 
 
-def _size(encoded: Encoded) -> int:
-    return encoded.ids.nbytes + sum(visual.patches.nbytes for visual in encoded.visuals)
+def _by_dataset(datasets: tuple[str, ...], each_B: Tensor) -> dict[str, float]:
+    """The mean loss of each dataset's queries, unweighted."""
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for name, value in zip(datasets, each_B.tolist(), strict=False):
+        found[name].append(value)
+    return {name: sum(values) / len(values) for name, values in sorted(found.items())}

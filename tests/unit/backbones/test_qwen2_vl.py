@@ -1,14 +1,17 @@
 """Equal to the reference to 2e-5: ids, pixels, vectors; alone and in any mixture, order and budget."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import golden
 from vlm2vec_cli.backbones import qwen2_vl
-from vlm2vec_cli.engine import pixels
+from vlm2vec_cli.engine import packing, pixels
 from vlm2vec_cli.errors import DataError, UnavailableError
 
 IDS = golden.facts()["ids"]
@@ -59,6 +62,28 @@ def test_a_vector_does_not_depend_on_its_neighbours(names: list[str]) -> None:
         assert np.abs(vector - EXPECTED[name]).max() <= TOLERANCE
 
 
+def test_gradients_of_a_shared_picture_are_those_of_rows_alone() -> None:
+    backbone = golden.fresh()
+    rows = [
+        backbone.encode(
+            {"image": "images/rgba_180x240.png", "text": f"question {n}?"}, golden.ROOT, golden.media()
+        )
+        for n in range(3)
+    ]
+    assert len(packing.pack(rows).ids) < sum(row.num_tokens for row in rows) / 2
+    gradients = []
+    for batches in ([rows], [[row] for row in rows]):
+        backbone.model.zero_grad()
+        for batch in batches:
+            backbone.forward(batch).square().sum().backward()
+        gradients.append({name: one.grad for name, one in backbone.model.named_parameters()})
+    for name, shared in gradients[0].items():
+        alone = gradients[1][name]
+        assert (shared is None) == (alone is None)
+        if shared is not None:
+            assert torch.allclose(shared, alone, rtol=1e-3, atol=1e-4 * float(alone.abs().max())), name
+
+
 def test_the_pooled_state_is_the_one_after_the_final_norm() -> None:
     with torch.inference_mode():
         raw = torch.cat([golden.backbone().forward([golden.encoded(name)]) for name in IDS]).numpy()
@@ -97,12 +122,16 @@ def test_foreign_weights_are_refused(tmp_path) -> None:
     state.pop("model.layers.0.mlp.down_proj.weight")
     save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UnavailableError, match=r"missing keys in the weights: .*down_proj"):
-        qwen2_vl.load(tmp_path, tmp_path, golden.LIMITS, dtype=torch.float32, device="cpu")
+        qwen2_vl.load(
+            tmp_path, tmp_path, golden.LIMITS, family="vlm2vec-v2", dtype=torch.float32, device="cpu"
+        )
 
 
 def test_saved_weights_load_again_and_give_the_same_vectors(tmp_path) -> None:
     golden.fresh().save(tmp_path)
-    again = qwen2_vl.load(tmp_path, tmp_path, golden.LIMITS, dtype=torch.float32, device="cpu")
+    again = qwen2_vl.load(
+        tmp_path, tmp_path, golden.LIMITS, family="vlm2vec-v2", dtype=torch.float32, device="cpu"
+    )
     with torch.inference_mode():
         assert torch.equal(
             again.forward([golden.encoded("i10_rgba")]),
@@ -116,3 +145,24 @@ def test_target_sizes_are_multiples_inside_the_budget(height: int, width: int) -
     assert high % 28 == wide % 28 == 0
     assert high * wide <= pixels.MAX_PIXELS
     assert high * wide >= pixels.MIN_PIXELS
+
+
+def test_the_first_generation_squashes_pictures_and_says_image_1() -> None:
+    first = qwen2_vl.load(
+        golden.MODEL, golden.MODEL, replace(golden.LIMITS, resize="mid"), family="vlm2vec-v1",
+        dtype=torch.float32, device="cpu",
+    )  # fmt: skip
+    row = {"image": "images/rgba_180x240.png"}
+    seen = first.encode(
+        {**row, "text": "<|image_1|> Represent the given image."}, golden.ROOT, golden.media()
+    )
+    assert [visual.grid for visual in seen.visuals] == [(1, 48, 48)]
+    again = first.encode({**row, "text": "<image> Represent the given image."}, golden.ROOT, golden.media())
+    assert seen.ids.tolist() == again.ids.tolist()
+    with Image.open(golden.ROOT / row["image"]) as stored:
+        assert stored.mode == "RGBA"
+        squashed = stored.resize((672, 672)).convert(
+            "RGB"
+        )  # alpha takes part in the resize, then it is dropped
+    expected = pixels.picture(squashed, golden.LIMITS.min_pixels, golden.LIMITS.max_pixels)
+    assert np.array_equal(seen.visuals[0].patches, expected.patches)

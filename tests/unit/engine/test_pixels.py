@@ -77,3 +77,24 @@ def test_keys_are_equal_for_equal_patches_of_equal_layout() -> None:
     keys = {pixels.picture(image, MIN_PIXELS, MAX_PIXELS).key for image in (flat, tall, noise(56, 112))}
     assert len(keys) == 3
     assert pixels.picture(flat, MIN_PIXELS, MAX_PIXELS).key == pixels.picture(flat, 1, MAX_PIXELS).key
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("high", (320, 240), (1344, 1344)),
+        ("mid", (320, 240), (672, 672)),
+        ("low", (320, 240), (128, 128)),
+        ("cap", (1344, 20), (1344, 20)),
+        ("cap", (1345, 20), (1344, 1344)),
+    ],
+)
+def test_presets_squash_to_a_square(name: str, given: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert pixels.preset(Image.new("RGB", given), name).size == expected
+
+
+@given(st.integers(1, 4000), st.integers(1, 4000), st.sampled_from([28, 32]))
+def test_fitted_sizes_are_multiples_of_their_factor(height: int, width: int, factor: int) -> None:
+    high, wide = pixels.fitted(height, width, MIN_PIXELS, MAX_PIXELS, factor)
+    assert high % factor == wide % factor == 0
+    assert high * wide >= MIN_PIXELS

@@ -24,8 +24,12 @@ def test_a_loss_file_is_complete(name: str) -> None:
     module = plugins.load("losses", name)
     expected = inspect.signature(Loss.__call__).parameters
     found = inspect.signature(module.loss).parameters
-    assert list(found) == [one for one in expected if one != "self"]
-    assert all(found[one].kind == expected[one].kind for one in found)
+    shared = [one for one in expected if one != "self"]
+    assert list(found)[: len(shared)] == shared
+    assert all(found[one].kind == expected[one].kind for one in shared)
+    for more in list(found)[len(shared) :]:
+        assert found[more].kind is inspect.Parameter.KEYWORD_ONLY
+        assert isinstance(found[more].default, float), "--loss-option gives numbers"
     assert "Source:" in (module.__doc__ or "")
     assert "nats" in (module.loss.__doc__ or "")
     assert (HERE / f"test_{name}.py").is_file()

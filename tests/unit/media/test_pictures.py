@@ -77,6 +77,22 @@ def test_alpha_is_dropped_not_composited(encode: Encode) -> None:
     assert decoded.getpixel((0, 0)) == (10, 20, 30)
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "P", "L", "RGB", "I;16"])
+def test_what_is_done_first_is_done_to_the_stored_mode(mode: str) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (20, 30, 4), dtype=np.uint8)
+    stored = Image.fromarray(colours)
+    if mode == "I;16":
+        stored = Image.fromarray(colours[..., 0].astype(np.uint16) * 256)
+    elif mode != "RGBA":
+        stored = stored.convert("RGB").convert(mode)
+    buffer = io.BytesIO()
+    stored.save(buffer, "PNG")
+    found = decode(buffer.getvalue(), PIXELS, lambda image: image.resize((16, 16)))
+    # Of 16-bit grey the upper eight bits are kept before anything else.
+    expected = Image.fromarray(colours[..., 0]).convert("RGB") if mode == "I;16" else stored
+    assert np.array_equal(np.asarray(found), np.asarray(expected.resize((16, 16)).convert("RGB")))
+
+
 def test_exif_rotation_is_not_applied(picture: Image.Image, encode: Encode) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

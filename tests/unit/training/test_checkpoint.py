@@ -84,7 +84,7 @@ def test_state_goes_back_where_it_came_from(tmp_path: Path) -> None:
     layer = torch.nn.Linear(2, 2)
     options = {"seed": 1, "lora_targets": ("a", "b"), "max_steps": 3}
     torch.manual_seed(5)
-    checkpoint.save_state(tmp_path, 7, "digest", options, {"layer": layer})
+    checkpoint.save_state(tmp_path, 7, "digest", options, {"layer": layer}, [checkpoint.random_state()])
     expected = torch.rand(3)
     other = torch.nn.Linear(2, 2)
     step = checkpoint.load_state(tmp_path, "digest", {**options, "max_steps": 9}, {"layer": other})
@@ -93,7 +93,7 @@ def test_state_goes_back_where_it_came_from(tmp_path: Path) -> None:
     assert torch.equal(other.weight, layer.weight)
     with pytest.raises(DataError, match="the training data is not what this run began with") as data:
         checkpoint.load_state(tmp_path, "other", options, {})
-    assert data.value.hint == "--resume none starts anew"
+    assert data.value.hint == "--resume none starts anew, --allow-changed data goes on"
     changed = {**options, "seed": 2, "lora_targets": ("a",)}
     with pytest.raises(UsageError) as raised:
         checkpoint.load_state(tmp_path, "digest", changed, {})

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,13 +16,15 @@ from safetensors.torch import load_file
 
 import golden
 from pairs import PICTURES, events, lora, records, texts
-from vlm2vec_cli.errors import DataError, MissingError, StoppedError, UsageError
-from vlm2vec_cli.losses import info_nce
-from vlm2vec_cli.training.loop import _optimizer, learning_rate, num_steps
+from vlm2vec_cli.errors import DataError, MissingError, StoppedError, UnavailableError, UsageError, UserError
+from vlm2vec_cli.training import optimizer
+from vlm2vec_cli.training.encodings import Encodings
+from vlm2vec_cli.training.objective import Objective
+from vlm2vec_cli.training.optimizer import learning_rate, num_steps
 from vlm2vec_cli.training.options import TrainOptions
-from vlm2vec_cli.training.pairs import Pairs
+from vlm2vec_cli.training.pairs import Choice, Pairs
 from vlm2vec_cli.training.sampling import Sampler
-from vlm2vec_cli.training.step import Encodings, backward
+from vlm2vec_cli.training.step import backward
 
 SMALL = TrainOptions(
     max_steps=6, batch_size=4, chunk_tokens=40, warmup_steps=2, learning_rate=1e-3, lora_r=2, save_steps=0
@@ -57,21 +60,21 @@ def test_rates_rise_to_the_given_one_and_fall_to_zero() -> None:
 
 
 def test_epochs_are_whole_steps_rounded_up() -> None:
-    sampler = Sampler(["a"] * 10, 4, 0)
-    assert num_steps(TrainOptions(epochs=1), sampler) == 3
-    assert num_steps(TrainOptions(epochs=2), sampler) == 5
-    assert num_steps(TrainOptions(epochs=0.01), sampler) == 1
-    assert num_steps(TrainOptions(epochs=2, max_steps=0), sampler) == 0
+    in_one = Sampler(["a"] * 10, 4, 0).steps_per_epoch
+    assert num_steps(TrainOptions(epochs=1), in_one) == 3
+    assert num_steps(TrainOptions(epochs=2), in_one) == 5
+    assert num_steps(TrainOptions(epochs=0.01), in_one) == 1
+    assert num_steps(TrainOptions(epochs=2, max_steps=0), in_one) == 0
 
 
 def test_matrices_decay_and_vectors_do_not() -> None:
     backbone = golden.fresh()
-    optimizer = _optimizer(backbone.model, TrainOptions(full=True, weight_decay=0.1))
-    for group in optimizer.param_groups:
+    made = optimizer.create(backbone.model, TrainOptions(full=True, weight_decay=0.1))
+    for group in made.param_groups:
         for parameter in group["params"]:
             assert group["weight_decay"] == (0.1 if parameter.ndim > 1 else 0.0)
     lora(backbone, SMALL)
-    adapter_only = _optimizer(backbone.model, replace(SMALL, full=False, dora=False))
+    adapter_only = optimizer.create(backbone.model, replace(SMALL, full=False, dora=False))
     number = sum(parameter.numel() for group in adapter_only.param_groups for parameter in group["params"])
     assert number < sum(parameter.numel() for parameter in backbone.model.parameters()) / 2
 
@@ -89,7 +92,13 @@ def test_events_in_order(tmp_path: Path) -> None:
     assert found[0]["pairs"] == 4
     assert found[0]["trainable_parameters"] < found[0]["parameters"]
     assert [event["step"] for event in found if event["event"] == "step"] == [1, 2, 3]
-    assert all(math.isfinite(event["loss"]) and event["grad_norm"] > 0 for event in found if "loss" in event)
+    for event in (event for event in found if event["event"] == "step"):
+        assert math.isfinite(event["loss"])
+        assert event["dataset_loss"] == {"default": pytest.approx(event["loss"], rel=1e-5)}
+        assert event["grad_norm"] > 0
+        assert event["tokens_per_s"] > 0
+        assert event["peak_memory_mb"] > 10
+        assert 0 <= event["waiting_share"] <= 1
     assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == ["checkpoint-2"]
     meta = json.loads((tmp_path / "run" / "vlm2vec.json").read_text())
     assert (meta["step"], meta["options"]["lora_r"], meta["normalize"]) == (3, 2, True)
@@ -146,13 +155,10 @@ def test_a_frozen_vision_tower_sees_each_picture_once_a_step() -> None:
     backbone.model.visual.register_forward_hook(lambda module, given, out: seen.append(1))
     encodings = Encodings(backbone, golden.media(), workers=1, budget=1 << 28)
     pairs = Pairs(records(PICTURES))
-    made = pairs.batch(range(4), mask_duplicates=True, num_hard_negatives=None)
-    one = replace(SMALL, chunk_tokens=1)
-    value = backward(made, backbone, encodings, info_nce.loss, one, autocast=_exact)
+    made, objective = pairs.batch(range(4), Choice()), Objective(SMALL)
+    value = backward(made, backbone, encodings, objective, chunk_tokens=1, autocast=_exact).loss
     assert len(seen) == 4
-    again = backward(
-        made, backbone, encodings, info_nce.loss, replace(one, grad_cache=False), autocast=_exact
-    )
+    again = backward(made, backbone, encodings, objective, chunk_tokens=None, autocast=_exact).loss
     assert len(seen) == 5, "nothing is kept from one step to the next"
     assert again == pytest.approx(value, rel=1e-5)
 
@@ -222,7 +228,7 @@ def test_other_data_and_options_are_refused(
         steps(rows, tmp_path / "run", replace(SMALL, max_steps=2, save_steps=1, **change))
     assert raised.value.fact.startswith(fact)
     assert raised.value.fact.endswith(", ".join(sorted(change)))
-    assert raised.value.hint == "--resume none starts anew"
+    assert raised.value.hint.startswith("--resume none starts anew, --allow-changed ")
     anew = steps(rows, tmp_path / "run", replace(SMALL, max_steps=1, **change), resume="none")
     assert [event["step"] for event in anew] == [1]
 
@@ -231,6 +237,66 @@ def test_other_lengths_and_chunks_are_welcome(tmp_path: Path) -> None:
     steps(texts(4), tmp_path / "run", replace(SMALL, max_steps=2, save_steps=1))
     more = replace(SMALL, max_steps=3, chunk_tokens=1000, save_steps=2)
     assert [event["step"] for event in steps(texts(4), tmp_path / "run", more)] == [2, 3]
+
+
+def test_what_has_changed_may_be_allowed_by_name(tmp_path: Path) -> None:
+    steps(texts(4), tmp_path / "run", replace(SMALL, max_steps=2, save_steps=1))
+    other = replace(SMALL, max_steps=3, learning_rate=1e-4)
+    more = {"allow_changed": ("learning-rate", "data")}
+    assert [event["step"] for event in steps(texts(5), tmp_path / "run", other, **more)] == [2, 3]
+    with pytest.raises(UsageError, match="--allow-changed: no option 'learning_rat'") as raised:
+        steps(texts(5), tmp_path / "run", other, allow_changed=("learning-rat",))
+    assert raised.value.hint.startswith("did you mean 'learning_rate'")
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_it(tmp_path: Path) -> None:
+    """The limit on the size of a file stands for the disk; its signal has to be ignored, as Python does."""
+    options = replace(SMALL, save_steps=1)
+    running = events(texts(4), tmp_path / "run", options)
+    seen = [next(event for event in running if event["event"] == "checkpoint")]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(UnavailableError, match="cannot be written: ") as raised:
+            seen.extend(running)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert raised.value.place == str(tmp_path / "run" / "checkpoint-2")
+    assert raised.value.hint == "earlier checkpoints are intact"
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["checkpoint-1"]
+    rest = steps(texts(4), tmp_path / "run", replace(options, max_steps=3, save_steps=0))
+    whole = steps(texts(4), tmp_path / "whole", replace(options, max_steps=3, save_steps=0))
+    assert [event["loss"] for event in rest] != []
+    assert rest[0]["step"] == 2
+    assert len(whole) == 3
+
+
+# ------------------------------------------------------------------------- media that cannot be read
+
+
+def test_rows_that_cannot_be_read_are_left_out_and_counted(tmp_path: Path) -> None:
+    lost = {"query": {"image": "nowhere.png"}, "positive": {"text": "a"}}
+    rows = [*texts(3), lost, {**texts(4)[3], "negatives": [lost["query"]]}]
+    refused: list[UserError] = []
+    options = replace(SMALL, batch_size=5, max_steps=2, lora_dropout=0.2)
+    found = steps(rows, tmp_path / "run", options, reject=refused.append)
+    assert sorted(error.place for error in refused) == ["pairs.jsonl line 4", "pairs.jsonl line 5"]
+    assert all(error.fact.startswith("image nowhere.png: ") for error in refused)
+    assert [event["rows_left_out"] for event in found] == [2, 2]
+    alone = steps(texts(3), tmp_path / "alone", replace(options, batch_size=3))
+    assert found[0]["loss"] == pytest.approx(alone[0]["loss"], rel=1e-5), "as if the rows were not there"
+    with pytest.raises(DataError, match="no row of step 1 can be read"):
+        steps([lost], tmp_path / "none", options, reject=refused.append)
+
+
+def test_a_run_with_unreadable_rows_goes_on_to_the_bit(tmp_path: Path) -> None:
+    rows = [*texts(5), {"query": {"image": "nowhere.png"}, "positive": {"text": "a"}}]
+    options = replace(SMALL, max_steps=4, lora_dropout=0.3, batch_size=4)
+    whole = steps(rows, tmp_path / "whole", options, reject=lambda error: None)
+    steps(rows, tmp_path / "cut", replace(options, max_steps=3, save_steps=2), reject=lambda error: None)
+    rest = steps(rows, tmp_path / "cut", options, reject=lambda error: None)
+    assert [event["loss"] for event in rest] == [event["loss"] for event in whole[2:]]
+    assert same(tmp_path / "whole", tmp_path / "cut")
 
 
 # ---------------------------------------------------------------------------------- refusals

@@ -14,7 +14,7 @@ from pairs import records
 from vlm2vec_cli.errors import DataError
 from vlm2vec_cli.losses.info_nce import loss
 from vlm2vec_cli.schemas.base import Record
-from vlm2vec_cli.training.pairs import Batch, Pairs, content_key
+from vlm2vec_cli.training.pairs import Batch, Choice, Pairs, content_key
 
 
 def pair(query: str, positive: str | dict[str, Any], *negatives: str | dict[str, Any], **more: Any) -> dict:
@@ -26,7 +26,7 @@ def pair(query: str, positive: str | dict[str, Any], *negatives: str | dict[str,
 
 def batch(rows: Sequence[dict], *, mask: bool = True, most: int | None = None) -> Batch:
     pairs = Pairs(records(rows))
-    return pairs.batch(range(len(rows)), mask_duplicates=mask, num_hard_negatives=most)
+    return pairs.batch(range(len(rows)), Choice(mask, most))
 
 
 def allowed(rows: Sequence[dict], **more: Any) -> list[str]:
@@ -62,7 +62,7 @@ def test_every_answer_that_the_file_gives_a_query_is_masked() -> None:
     rows = [pair("a", "A"), pair("a", "B"), pair("c", "C", "B")]
     assert allowed(rows) == ["P-x-", "-Px-", "xxPx"]
     pairs = Pairs(records(rows))
-    made = pairs.batch([0, 2], mask_duplicates=True, num_hard_negatives=None)
+    made = pairs.batch([0, 2], Choice())
     assert made.allowed_BN.tolist() == [[True, True, False], [True, True, True]], "row 2 is not in the batch"
 
 
@@ -114,11 +114,11 @@ def test_one_reference_under_two_roots_is_two_pictures(tmp_path: Path) -> None:
 
     rows = [pair("a", {"image": "1.png"}), pair("b", {"image": "1.png"})]
     apart = Pairs([under("x", rows[0]), under("y", rows[1])])
-    made = apart.batch([0, 1], mask_duplicates=True, num_hard_negatives=None)
+    made = apart.batch([0, 1], Choice())
     assert made.allowed_BN.all()
     assert made.targets[0].key != made.targets[1].key
     together = Pairs([under("x", rows[0]), under("x", rows[1])])
-    made = together.batch([0, 1], mask_duplicates=True, num_hard_negatives=None)
+    made = together.batch([0, 1], Choice())
     assert made.targets[0].key == made.targets[1].key
     assert not made.allowed_BN[0, 1]
 
@@ -163,3 +163,50 @@ def test_a_side_without_marks_is_a_plain_content() -> None:
     side = batch([pair("a", "A")]).targets[0]
     assert side.marks == frozenset()
     assert replace(side, place="x").key == side.key
+
+
+def test_private_negatives_are_nobody_elses() -> None:
+    rows = [pair("a", "A", "1", "2"), pair("b", "B", "3"), pair("c", "C")]
+    made = Pairs(records(rows)).batch(range(3), Choice(private_negatives=True))
+    assert [side.content["text"] for side in made.targets] == ["A", "1", "2", "B", "3", "C"]
+    assert made.allowed_BN.tolist() == [
+        [True, True, True, True, False, True],
+        [True, False, False, True, True, True],
+        [True, False, False, True, False, True],
+    ]
+
+
+def test_rows_without_a_content_are_left_out_and_named() -> None:
+    rows = [pair("a", "A", "1"), pair("b", "B", "2"), pair("c", "C", "1")]
+    pairs = Pairs(records(rows))
+    gone = {content_key({"text": "1"})}
+    made = pairs.batch(range(3), Choice(), without=gone)
+    assert [side.content["text"] for side in made.queries] == ["b"]
+    assert [side.place for side in made.left_out] == ["pairs.jsonl line 1", "pairs.jsonl line 3"]
+    assert len(pairs.batch(range(3), Choice(num_hard_negatives=0), without=gone).queries) == 3, "not needed"
+
+
+def test_rows_come_back_from_the_file_as_they_were() -> None:
+    rows = [
+        pair("ä", {"text": "A", "id": "1"}, {"text": "n", "image": "x.png"}, weight=2, key="k"),
+        pair("b", {"video": ["1.png", "2.png"]}, positive_ids=["1"], dataset="d"),
+        {**pair("c", {"image": "p.png"}), "modality": "visdoc"},
+    ]
+    pairs = Pairs(records(rows))
+    assert [example.place for example in (one.query for one in pairs)] == [
+        f"pairs.jsonl line {number}" for number in (1, 2, 3)
+    ]
+    for row, example in zip(rows, pairs, strict=True):
+        assert example.query.content == row["query"]
+        assert example.positive.content == row["positive"]
+        assert [one.content for one in example.negatives] == row["negatives"]
+    assert pairs.datasets == ["default", "d", "default"]
+    assert pairs.modalities == ["text", "video", "visdoc"]
+    assert pairs[-1].query.key == pairs[2].query.key
+
+
+def test_only_the_first_rows_of_each_dataset() -> None:
+    rows = [pair(str(number), "p", dataset="ab"[number % 2]) for number in range(7)]
+    kept = Pairs(records(rows), per_dataset=2)
+    assert [one.query.content["text"] for one in kept] == ["0", "1", "2", "3"]
+    assert Pairs(records(rows[:4])).digest == kept.digest

@@ -2,9 +2,11 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vlm2vec_cli.errors import UsageError
 from vlm2vec_cli.training.sampling import Sampler
 
 DATASETS = ["a"] * 10 + ["b"] * 7 + ["c"] * 3
@@ -42,3 +44,40 @@ def test_a_dataset_smaller_than_a_block_is_repeated() -> None:
     sampler = Sampler(DATASETS, 8, 0, homogeneous=8)
     seen = Counter(DATASETS[row] for step in range(30) for row in sampler.rows(step))
     assert set(seen) == {"a", "b", "c"}
+
+
+@given(st.sampled_from([0, 4]), st.sampled_from([0.25, 0.5, 2.0, 2.5]), st.integers(0, 9))
+def test_a_weight_is_the_number_of_passes_in_an_epoch(block: int, weight: float, seed: int) -> None:
+    datasets = ["a"] * 8 + ["b"] * 16
+    sampler = Sampler(datasets, 4, seed, homogeneous=block, weights={"b": weight})
+    counts = Counter(datasets[row] for row in sampler.epoch_rows)
+    assert counts == {"a": 8, "b": 16 * weight}
+    most = Counter(row for row in sampler.epoch_rows.tolist() if datasets[row] == "b").most_common(1)[0][1]
+    assert most <= -(-weight // 1), "no row twice before every row once"
+
+
+def test_a_weight_of_one_changes_nothing() -> None:
+    plain, weighted = Sampler(DATASETS, 8, 0, 4), Sampler(DATASETS, 8, 0, 4, {"a": 1.0})
+    assert plain.rows(3) == weighted.rows(3)
+
+
+def test_a_weight_of_nothing_leaves_a_dataset_out() -> None:
+    sampler = Sampler(DATASETS, 8, 0, weights={"a": 0.0})
+    assert "a" not in {DATASETS[row] for step in range(9) for row in sampler.rows(step)}
+    with pytest.raises(UsageError, match="--dataset-weight leaves no rows"):
+        Sampler(["a"], 1, 0, weights={"a": 0.0})
+
+
+@given(st.integers(0, 20), st.integers(1, 40))
+def test_blocks_of_several_sizes_fill_whole_batches(seed: int, number: int) -> None:
+    """Datasets a in blocks of 2, b in blocks of 8, c row by row; 8 rows a batch."""
+    sizes = {"a": 2, "b": 8, "c": 0}
+    datasets = ["a"] * number + ["b"] * 2 * number + ["c"] * number
+    sampler = Sampler(datasets, 8, seed, homogeneous=[sizes[name] for name in datasets])
+    for step in range(6):
+        names = [datasets[row] for row in sampler.rows(step)]
+        if "b" in names:
+            assert set(names) == {"b"}
+        for start in range(0, 8, 2):
+            pair = set(names[start : start + 2])
+            assert "a" not in pair or pair == {"a"}

@@ -6,11 +6,14 @@ import pytest
 import torch
 
 import golden
-from vlm2vec_cli.losses import info_nce
+from vlm2vec_cli.backbones.qwen2_vl import Qwen2VL
+from vlm2vec_cli.training.encodings import Encodings
+from vlm2vec_cli.training.objective import Objective
 from vlm2vec_cli.training.options import TrainOptions
 from vlm2vec_cli.training.pairs import Batch, Side
-from vlm2vec_cli.training.step import Encodings, backward
+from vlm2vec_cli.training.step import backward
 
+PLAIN = TrainOptions()
 FACTS = golden.facts()["train_b"]
 
 
@@ -31,12 +34,23 @@ def batch() -> Batch:
     )
 
 
+def loss_of(
+    made: Batch,
+    backbone: Qwen2VL,
+    encodings: Encodings,
+    options: TrainOptions = PLAIN,
+    chunk_tokens: int | None = 16384,
+) -> float:
+    exact = contextlib.nullcontext
+    objective = Objective(options)
+    return backward(made, backbone, encodings, objective, chunk_tokens=chunk_tokens, autocast=exact).loss
+
+
 @pytest.mark.parametrize("chunk_tokens", [1, 300, 100_000])
 def test_loss_and_gradients_are_the_references(chunk_tokens: int) -> None:
     backbone = golden.fresh()
     encodings = Encodings(backbone, golden.media(), workers=1, budget=1 << 28)
-    options = TrainOptions(chunk_tokens=chunk_tokens)
-    value = backward(batch(), backbone, encodings, info_nce.loss, options, autocast=contextlib.nullcontext)
+    value = loss_of(batch(), backbone, encodings, chunk_tokens=chunk_tokens)
     assert value == pytest.approx(FACTS["full"]["loss"], rel=1e-5)
     parameters = dict(backbone.model.named_parameters())
     for name, norm in FACTS["full"]["grad_norms"].items():
@@ -48,8 +62,7 @@ def test_loss_and_gradients_are_the_references(chunk_tokens: int) -> None:
 def test_loss_at_other_temperatures(temperature: str) -> None:
     backbone = golden.fresh()
     encodings = Encodings(backbone, golden.media(), workers=1, budget=1 << 28)
-    options = TrainOptions(temperature=float(temperature))
-    value = backward(batch(), backbone, encodings, info_nce.loss, options, autocast=contextlib.nullcontext)
+    value = loss_of(batch(), backbone, encodings, TrainOptions(temperature=float(temperature)))
     assert value == pytest.approx(FACTS["loss_by_temperature"][temperature], rel=1e-5)
 
 
@@ -68,8 +81,7 @@ def test_equal_contents_are_encoded_once_and_get_the_gradient_of_all_their_place
         apart.allowed_BN,
         apart.weight_B,
     )
-    options = TrainOptions()
-    value = backward(together, backbone, encodings, info_nce.loss, options, autocast=contextlib.nullcontext)
+    value = loss_of(together, backbone, encodings)
     assert value == pytest.approx(FACTS["full"]["loss"], rel=1e-5)
     norms = [
         float(parameter.grad.norm())

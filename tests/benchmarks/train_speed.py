@@ -1,0 +1,295 @@
+"""How fast `train` goes through pairs, and how its memory grows with the batch.
+
+    python tests/benchmarks/train_speed.py --batch 8 --steps 2             # minutes
+    python tests/benchmarks/train_speed.py --batch 48 --steps 4 --growth
+
+The model is a Qwen2-VL of realistic proportions with random weights (130 million parameters, 78 of them the
+token table) under a DoRA adapter of rank 16; the data is made by the script. Workloads: a a picture with a
+question and a text that answers, b scene graphs: four relations of each picture, twelve of fifty labels as
+negatives, c a text, the picture that it asks for and seven other pictures as hard negatives. Ways:
+
+  reference  as VLM2Vec's trainer: GradCache in chunks of 8 rows a side, padded, in both passes the vision
+             tower and the language-model head over all positions
+  ours       `vlm2vec_cli.training`, whole steps with reading, tokenising and the optimizer
+
+Both start from the same weights; their losses at the first step are compared (no dropout, duplicates not
+masked). `--growth` measures the peak memory of two processes that train on the same 1,024 pairs of a, one in
+batches of 64, one in a single batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+
+from vlm2vec_cli import adapters, tiny
+from vlm2vec_cli.backbones import Encoded, Limits, qwen2_vl
+from vlm2vec_cli.grad_cache import backward
+from vlm2vec_cli.media import MediaPolicy, MediaReader
+from vlm2vec_cli.schemas.base import Origin, Record
+from vlm2vec_cli.schemas.pair import PAIR
+from vlm2vec_cli.training.loop import train
+from vlm2vec_cli.training.options import TrainOptions
+from vlm2vec_cli.training.pairs import Choice, Pairs
+from vlm2vec_cli.training.sampling import Sampler
+
+LIMITS = Limits(min_pixels=3136, max_pixels=1003520, num_frames=8)
+WORDS = [
+    f"{a}{b}" for a in ("stone", "river", "cloud", "lamp", "green") for b in ("", "s", "ing", "ed", "ly")
+]
+TEXT = {
+    "vocab_size": 151936, "hidden_size": 512, "intermediate_size": 2816, "num_hidden_layers": 8,
+    "num_attention_heads": 8, "num_key_value_heads": 2, "max_position_embeddings": 32768,
+    "rms_norm_eps": 1e-6, "tie_word_embeddings": True,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 12, 12]},
+}  # fmt: skip
+VISION = {
+    "depth": 8, "embed_dim": 320, "hidden_size": 512, "num_heads": 8, "mlp_ratio": 4, "patch_size": 14,
+    "spatial_merge_size": 2, "temporal_patch_size": 2,
+}  # fmt: skip
+SIDE = 224  # pixels: 64 visual tokens
+CHUNK = 8
+Row = dict[str, Any]
+
+
+def make_model(folder: Path) -> None:
+    """A checkpoint folder with random weights."""
+    tokenizer = tiny.train_tokenizer(WORDS * 4)
+    ids = {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in ("image_pad", "video_pad")}
+    config = Qwen2VLConfig(
+        text_config=TEXT, vision_config=VISION, tie_word_embeddings=True,
+        image_token_id=ids["image_pad"], video_token_id=ids["video_pad"],
+    )  # fmt: skip
+    torch.manual_seed(0)
+    qwen2_vl.Qwen2VL(Qwen2VLForConditionalGeneration(config), tokenizer, LIMITS).save(folder)
+
+
+def make_rows(folder: Path, workload: str, number: int) -> Iterator[Row]:
+    """Pairs of a workload, their pictures in `folder`; the same ones for the same arguments."""
+    generator = np.random.default_rng(ord(workload))
+
+    def text(length: int) -> str:
+        return " ".join(generator.choice(WORDS, length))
+
+    def picture(name: str) -> str:
+        if not (folder / f"{name}.png").exists():
+            coarse = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(coarse).resize((SIDE, SIDE)).save(folder / f"{name}.png")
+        return f"{name}.png"
+
+    labels = [f"{first} {second}" for first in WORDS[:10] for second in WORDS[10:15]]
+    for at in range(number):
+        if workload == "a":
+            query = {"image": picture(f"a{at}"), "text": text(12)}
+            yield {"query": query, "positive": {"text": text(12)}}
+        elif workload == "b":
+            drawn = generator.choice(labels, 13, replace=False)
+            query = {
+                "image": picture(f"b{at // 4}"),
+                "text": f"the subject {text(3)} and the object {text(3)}",
+            }
+            negatives = [{"text": str(one)} for one in drawn[1:]]
+            yield {"query": query, "positive": {"text": str(drawn[0])}, "negatives": negatives}
+        else:
+            negatives = [{"image": picture(f"c{at}-{one}")} for one in range(7)]
+            yield {
+                "query": {"text": text(12)},
+                "positive": {"image": picture(f"c{at}")},
+                "negatives": negatives,
+            }
+
+
+def pairs_of(folder: Path, workload: str, number: int) -> Pairs:
+    """As training reads them."""
+    origin = Origin("pairs.jsonl", folder, "line")
+    rows = enumerate(make_rows(folder, workload, number), start=1)
+    return Pairs(Record(PAIR.parse(row, str(at)), origin, at) for at, row in rows)
+
+
+def loaded(folder: Path, options: TrainOptions) -> tuple[qwen2_vl.Qwen2VL, Any]:
+    """The model with a fresh adapter."""
+    backbone = qwen2_vl.load(
+        folder, folder, LIMITS, family=qwen2_vl.PROMPT_FAMILY, dtype=torch.float32, device="cpu"
+    )
+    adapter = adapters.create(
+        backbone.model, r=options.lora_r, alpha=options.lora_alpha, dropout=0.0,
+        targets=options.lora_targets, dora=options.dora, seed=0,
+    )  # fmt: skip
+    return backbone, adapter
+
+
+def ours(folder: Path, pairs: Pairs, options: TrainOptions) -> tuple[list[float], float]:
+    """Seconds of each step, and the first loss."""
+    backbone, adapter = loaded(folder, options)
+    with tempfile.TemporaryDirectory() as out:
+        events = train(
+            pairs, backbone, adapter, MediaReader(MediaPolicy()), options, Path(out) / "run",
+            base=str(folder), facts={},
+        )  # fmt: skip
+        found = [event for event in events if event["event"] == "step"]
+    return [options.batch_size / event["pairs_per_s"] for event in found], found[0]["loss"]
+
+
+class Reference:
+    """The published trainer's step on the stock model."""
+
+    def __init__(self, folder: Path, options: TrainOptions) -> None:
+        self.encoder, _ = loaded(folder, options)  # for tokens and pixels alone
+        self.wrapper = Qwen2VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+        adapters.create(
+            self.wrapper.model, r=options.lora_r, alpha=options.lora_alpha, dropout=0.0,
+            targets=options.lora_targets, dora=options.dora, seed=0,
+        )  # fmt: skip
+        trained = [one for one in self.wrapper.parameters() if one.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=options.learning_rate, fused=True)
+        self.media = MediaReader(MediaPolicy())
+
+    def step(self, pairs: Pairs, rows: Sequence[int], options: TrainOptions) -> float:
+        """One update; the loss."""
+        batch = pairs.batch(rows, Choice(mask_duplicates=False))
+        sides = [
+            [self.encoder.encode(side.content, side.root, self.media) for side in given]
+            for given in (batch.queries, batch.targets)
+        ]
+        chunks = [side[at : at + CHUNK] for side in sides for at in range(0, len(side), CHUNK)]
+        chunks.append([])  # so that every chunk has its second pass, as in the reference
+
+        def loss(states: Tensor) -> Tensor:
+            unit = functional.normalize(states, dim=-1)
+            logits = unit[: len(sides[0])] @ unit[len(sides[0]) :].T / options.temperature
+            return functional.cross_entropy(logits, batch.positive_B)
+
+        value = backward(chunks, self.encode, loss)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return float(value)
+
+    def encode(self, chunk: list[Encoded]) -> Tensor:
+        """(rows, D) states of the last tokens, padded, through the head."""
+        if not chunk:
+            return torch.zeros(0, TEXT["hidden_size"], requires_grad=True)
+        lengths = torch.tensor([one.num_tokens for one in chunk])
+        width = int(lengths.max())
+        ids = torch.zeros(len(chunk), width, dtype=torch.long)
+        for row, one in zip(ids, chunk, strict=True):
+            row[: one.num_tokens] = torch.from_numpy(one.ids)
+        visuals = [visual for one in chunk for visual in one.visuals]
+        more: dict[str, Tensor] = {}
+        if visuals:
+            patches = torch.from_numpy(np.concatenate([visual.patches for visual in visuals]))
+            more["pixel_values"] = qwen2_vl.normalised(patches)
+            more["image_grid_thw"] = torch.tensor([visual.grid for visual in visuals])
+        out = self.wrapper(
+            input_ids=ids,
+            attention_mask=(torch.arange(width) < lengths[:, None]).long(),
+            position_ids=torch.arange(width).expand(3, len(chunk), width),
+            output_hidden_states=True,
+            use_cache=False,
+            **more,
+        )
+        return out.hidden_states[-1][torch.arange(len(chunk)), lengths - 1]
+
+
+def reference(folder: Path, pairs: Pairs, options: TrainOptions) -> tuple[list[float], float]:
+    """Seconds of each step, and the first loss."""
+    made = Reference(folder, options)
+    sampler = Sampler(pairs.datasets, options.batch_size, options.seed)
+    seconds, losses = [], []
+    for step in range(options.max_steps or 0):
+        begin = time.perf_counter()
+        losses.append(made.step(pairs, sampler.rows(step), options))
+        seconds.append(time.perf_counter() - begin)
+    return seconds, losses[0]
+
+
+def speeds(folder: Path, arguments: argparse.Namespace) -> None:
+    """A line for each workload. The first step of each way is not counted."""
+    options = TrainOptions(
+        batch_size=arguments.batch, max_steps=arguments.steps, chunk_tokens=arguments.chunk_tokens,
+        lora_dropout=0.0, mask_duplicates=False, warmup_steps=0,
+    )  # fmt: skip
+    print("workload | reference pairs/s | ours pairs/s | ratio | first losses apart")
+    for workload in arguments.workloads:
+        pairs = pairs_of(folder, workload, arguments.batch * arguments.steps)
+        rates, losses = [], []
+        for way in (reference, ours):
+            seconds, first = way(folder, pairs, options)
+            rates.append(options.batch_size * (len(seconds) - 1) / sum(seconds[1:]))
+            losses.append(first)
+        apart = abs(losses[0] - losses[1]) / abs(losses[0])
+        print(f"{workload:8} | {rates[0]:.2f} | {rates[1]:.2f} | {rates[1] / rates[0]:.2f} | {apart:.1e}")
+
+
+def growth(folder: Path, arguments: argparse.Namespace) -> None:
+    """Peak memory of runs over the same pairs in batches of each size, each in a process of its own."""
+    peaks = []
+    for batch in arguments.growth:
+        command = [sys.executable, __file__, "--peak", str(batch), "--model", str(folder),
+                   "--pairs", str(max(arguments.growth)), "--threads", str(arguments.threads),
+                   "--chunk-tokens", str(arguments.chunk_tokens)]  # fmt: skip
+        peaks.append(json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
+        print(f"batch {batch}: peak {peaks[-1]} MB")
+    print(f"growth: {100 * (peaks[-1] / peaks[0] - 1):.1f} %")
+
+
+def peak(folder: Path, batch: int, number: int, chunk_tokens: int) -> None:
+    """Prints the peak memory of a run over `number` pairs, in megabytes."""
+    options = TrainOptions(
+        batch_size=batch, max_steps=number // batch, chunk_tokens=chunk_tokens, lora_dropout=0.0
+    )
+    backbone, adapter = loaded(folder, options)
+    with tempfile.TemporaryDirectory() as out:
+        parts = (pairs_of(Path(out), "a", number), backbone, adapter, MediaReader(MediaPolicy()))
+        events = train(*parts, options, Path(out) / "run", base=str(folder), facts={})
+        print(max(event["peak_memory_mb"] for event in events if event["event"] == "step"))
+
+
+def main() -> None:
+    """Reads the command line and prints a table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--chunk-tokens", type=int, default=2048)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workloads", default="abc")
+    parser.add_argument("--growth", type=int, nargs="*", help="batch sizes; 64 and 1024 where none is given")
+    parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--pairs", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if arguments.peak:
+        peak(arguments.model, arguments.peak, arguments.pairs, arguments.chunk_tokens)
+        return
+    machine = f"{platform.processor() or platform.machine()}, {arguments.threads} threads"
+    print(f"{date.today()} | {machine} | torch {torch.__version__}")
+    print(f"python {' '.join(sys.argv)}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_model(folder)
+        speeds(folder, arguments)
+        if arguments.growth is not None:
+            arguments.growth = arguments.growth or [64, 1024]
+            growth(folder, arguments)
+
+
+if __name__ == "__main__":
+    main()

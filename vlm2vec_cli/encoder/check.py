@@ -1,0 +1,86 @@
+"""`embed --check`: the packed way against stock transformers, on rows of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from vlm2vec_cli import checkpoints
+from vlm2vec_cli.backbones import Encoded, Stock
+from vlm2vec_cli.encoder.encode import Encoder, Input, Vector
+from vlm2vec_cli.errors import UnavailableError, UsageError, UserError
+
+# Largest absolute difference of unit vectors.
+TOLERANCE = {torch.float32: 2e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+_PADDING = 7
+
+
+def check(encoder: Encoder, inputs: Sequence[Input]) -> dict[str, float]:
+    """Largest deviation of the engine's vectors from stock transformers': of each row alone, padded on the
+    left and on the right; and between the rows packed together and each packed alone.
+
+    Rows that cannot be read are left out. Raises UnavailableError for a deviation above the tolerance of the
+    number type, for an adapter that changes nothing and for a dimension other than the declared one;
+    UsageError for a family without a stock forward pass.
+    """
+    backbone = encoder.backbone
+    if not isinstance(backbone, Stock):
+        raise UsageError("--check: this model family has no stock forward pass to compare with")
+    rows = [encoder.prepared(one) for one in inputs]
+    encoded = [row for row in rows if not isinstance(row, UserError)]
+    if not encoded:
+        return {}
+    together = encoder.forward(encoded)
+    found = {"alone": _difference(together, np.concatenate([encoder.forward([one]) for one in encoded]))}
+    for name, left, right in (("stock", 0, 0), ("left", _PADDING, 0), ("right", 0, _PADDING)):
+        found[name] = _difference(together, _stock(encoder, backbone, encoded, left, right))
+    dtype = next(backbone.model.parameters()).dtype
+    worst = max(found, key=lambda name: found[name])
+    if not found[worst] <= TOLERANCE[dtype]:
+        raise UnavailableError(
+            f"--check: vectors deviate by {found[worst]:.1e} ({worst}), more than {TOLERANCE[dtype]:.0e}",
+            place=encoder.model,
+        )
+    _check_adapter(encoder, encoded[0], together[0])
+    declared = encoder.checkpoint.meta.get("dim")
+    if declared not in (None, backbone.dim):
+        raise UnavailableError(
+            f"--check: vectors have {backbone.dim} numbers, vlm2vec.json declares {declared}",
+            place=encoder.model,
+        )
+    return found
+
+
+@torch.inference_mode()
+def _stock(encoder: Encoder, backbone: Stock, rows: Sequence[Encoded], left: int, right: int) -> Vector:
+    states = torch.stack([backbone.stock(row, left=left, right=right).float() for row in rows])
+    states = states[:, : encoder.dim]
+    found: Vector = (functional.normalize(states, dim=-1) if encoder.normalize else states).cpu().numpy()
+    return found
+
+
+def _difference(left: Vector, right: Vector) -> float:
+    """Relative to unit length."""
+    length = np.maximum(np.linalg.norm(left, axis=1, keepdims=True), 1e-12)
+    return float(np.abs((left - right) / length).max())
+
+
+def _check_adapter(encoder: Encoder, row: Encoded, vector: Vector) -> None:
+    if not encoder.checkpoint.adapter:
+        return
+    model = encoder.backbone.model
+    base = checkpoints.load_base(
+        encoder.checkpoint,
+        encoder.backbone.limits,
+        dtype=next(model.parameters()).dtype,
+        device=model.device,
+    )
+    with torch.inference_mode():
+        states = base.forward([row]).float()[:, : encoder.dim]
+    if encoder.normalize:
+        states = functional.normalize(states, dim=-1)
+    if np.array_equal(states[0].cpu().numpy(), vector):
+        raise UnavailableError("--check: the adapter changes nothing", place=str(encoder.checkpoint.adapter))

@@ -1,0 +1,211 @@
+"""Contents to vectors: rows are prepared by threads ahead of the model, packed, and come out in order.
+
+Within a window of rows equal inputs are encoded once, and rows that begin alike come into one pack. Windows
+begin with one pack, so that the first vectors are there soon, and grow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from vlm2vec_cli.backbones import Backbone, Encoded
+from vlm2vec_cli.checkpoints import Checkpoint
+from vlm2vec_cli.encoder import devices, packs
+from vlm2vec_cli.encoder.ahead import Ahead, Ended
+from vlm2vec_cli.encoder.fingerprint import fingerprint
+from vlm2vec_cli.errors import UnavailableError, UsageError, UserError
+from vlm2vec_cli.media import MediaReader
+
+log = logging.getLogger(__name__)
+
+_FIRST_PACKS = 1
+_WINDOW_PACKS = 8
+_WINDOW_ROWS = 4096
+_READ_AHEAD = 16  # rows prepared before the cost of one is known
+_WORKERS = 4
+
+Vector = NDArray[np.float32]
+
+
+class Input(NamedTuple):
+    """One content to encode, what its references are resolved against, and where it stands."""
+
+    content: Mapping[str, Any]
+    root: Path
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What is done to a pooled state: cut to `dim` numbers (all if None), then L2-normalised."""
+
+    dim: int | None = None
+    normalize: bool = True
+
+
+class Encoder:
+    """A loaded model. `fingerprint` hashes everything that decides its vectors.
+
+    `waited` is the time in seconds for which the model of the last `encode` had no prepared rows.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        checkpoint: Checkpoint,
+        media: MediaReader,
+        output: Output,
+        *,
+        batch_tokens: int | None = None,
+        workers: int | None = None,
+    ) -> None:
+        if output.dim is not None and not 1 <= output.dim <= backbone.dim:
+            raise UsageError(f"--dim: expected 1 to {backbone.dim}, got {output.dim}")
+        self.backbone = backbone
+        self.checkpoint = checkpoint
+        self.model = checkpoint.name
+        self.revision = checkpoint.revision
+        self.dim = output.dim or backbone.dim
+        self.normalize = output.normalize
+        self.fingerprint = fingerprint(checkpoint, backbone, asdict(output))
+        self.media = media
+        self.batch_tokens = batch_tokens or devices.pack_tokens(backbone.model)
+        self.waited = 0.0
+        self._workers = _WORKERS if workers is None else workers
+        self._said = False
+
+    def encode(self, inputs: Iterable[Input], reject: Callable[[UserError], None]) -> Iterator[Vector | None]:
+        """One float32 vector (dim,) an input, in order; None where `reject` took the input's error.
+
+        An error that `reject` raises, or the inputs themselves, comes after the vectors of all inputs before
+        it.
+        """
+        num_packs = _FIRST_PACKS
+        with self._pool() as pool:
+            ahead = Ahead(
+                inputs, self.prepared, _cost, pool,
+                budget=_WINDOW_PACKS * self.batch_tokens, least=_READ_AHEAD, most=_WINDOW_ROWS,
+            )  # fmt: skip
+            stop: UserError | None = None
+            while stop is None:
+                window: list[Encoded | None] = []
+                left = num_packs * self.batch_tokens
+                seen: set[str] = set()
+                while left > 0 and len(window) < _WINDOW_ROWS:
+                    prepared = ahead.next()
+                    if isinstance(prepared, Ended):
+                        stop = prepared.error
+                        break
+                    if isinstance(prepared, UserError):
+                        try:
+                            reject(prepared)
+                        except UserError as error:
+                            stop = error
+                            break
+                        window.append(None)
+                    else:
+                        window.append(prepared)
+                        left -= packs.added(prepared, seen)
+                yield from self._encoded(window, ahead.top_up)
+                self.waited = ahead.waited
+                if not window or isinstance(prepared, Ended):
+                    break
+                num_packs = min(_WINDOW_PACKS, 2 * num_packs)
+            if stop:
+                raise stop
+
+    @contextlib.contextmanager
+    def _pool(self) -> Iterator[ThreadPoolExecutor | None]:
+        if not self._workers:
+            yield None
+            return
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="prepare")
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def prepared(self, one: Input) -> Encoded | UserError:
+        """Tokens and pixels of one input, or its error with its place."""
+        try:
+            return self.backbone.encode(one.content, one.root, self.media)
+        except UserError as error:
+            return error.at(one.place)
+
+    def _encoded(
+        self, window: Sequence[Encoded | None], between: Callable[[], None]
+    ) -> Iterator[Vector | None]:
+        """The vectors of a window, in order; `between` is called before each forward pass."""
+        keys = [None if one is None else packs.key(one) for one in window]
+        distinct = {
+            key: one for key, one in zip(keys, window, strict=True) if key is not None and one is not None
+        }
+        names, inputs = list(distinct), list(distinct.values())
+        planned = list(packs.packs(inputs, self.batch_tokens))
+        vectors: dict[bytes, Vector] = {}
+        with _once(self.backbone, [[inputs[number] for number in pack] for pack in planned]):
+            for pack in planned:
+                between()
+                rows = self.forward([inputs[number] for number in pack])
+                vectors.update(zip((names[number] for number in pack), rows, strict=True))
+        for key in keys:
+            yield None if key is None else vectors[key]
+
+    @torch.inference_mode()
+    def forward(self, pack: Sequence[Encoded]) -> Vector:
+        """(inputs, dim) vectors of one pack; in halves where the memory does not suffice."""
+        try:
+            states = self.backbone.forward(pack).float()
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if len(pack) == 1 or not _out_of_memory(error):
+                raise
+            states = None
+        if states is None:  # outside of the handler, whose traceback would keep the states alive
+            return self._halves(pack)
+        states = states[:, : self.dim]
+        if self.normalize:
+            states = functional.normalize(states, dim=-1)
+        rows: Vector = states.cpu().numpy()
+        if not np.isfinite(rows).all():
+            raise UnavailableError("the model gives vectors that are not finite", place=self.model)
+        return rows
+
+    def _halves(self, pack: Sequence[Encoded]) -> Vector:
+        if self.backbone.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.batch_tokens = max(1, min(self.batch_tokens, sum(map(packs.cost, pack))) // 2)
+        if not self._said:
+            log.warning("out of memory: packs of %d tokens from here on, fewer if need be", self.batch_tokens)
+            self._said = True
+        middle = len(pack) // 2
+        return np.concatenate([self.forward(pack[:middle]), self.forward(pack[middle:])])
+
+
+def _cost(prepared: Encoded | UserError) -> int:
+    return 1 if isinstance(prepared, UserError) else packs.cost(prepared)
+
+
+def _once(
+    backbone: Backbone, planned: Sequence[Sequence[Encoded]]
+) -> contextlib.AbstractContextManager[None]:
+    """Where two packs need one picture, its features are kept between them."""
+    pictures = [{visual.key for one in pack for visual in one.visuals} for pack in planned]
+    shared = sum(map(len, pictures)) > len(set(chain.from_iterable(pictures)))
+    return backbone.seeing_once() if shared else contextlib.nullcontext()
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """PyTorch has a type of its own for accelerators alone."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

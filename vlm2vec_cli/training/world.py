@@ -1,0 +1,171 @@
+"""The processes of a run: who one is among them, and the few things they tell each other.
+
+One process is the ordinary case, in which nothing is sent. Numbers that the model makes go through
+accelerate's process group (NCCL, gloo, ...), Python objects through a gloo group beside it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, distributed
+
+from vlm2vec_cli import launch
+from vlm2vec_cli.errors import UnavailableError, UserError
+from vlm2vec_cli.grad_cache import Gathered
+
+Thing = TypeVar("Thing")
+
+log = logging.getLogger(__name__)
+
+_GONE = UnavailableError.exit_code
+_BUCKET = 1 << 25  # numbers that are summed in one go
+
+
+class World:
+    """The process of number `rank` among `size`."""
+
+    def __init__(self) -> None:
+        self.rank, self.size = 0, 1
+        self.device: torch.device | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes what is written once."""
+        return self.rank == 0
+
+    def gather(self, thing: Thing) -> list[Thing]:
+        """What every process gave, in the order of their ranks."""
+        return [thing]
+
+    def gather_rows(self, rows_ND: Tensor) -> Gathered:
+        """The rows of every process, in the order of their ranks; each may have any number."""
+        return Gathered(rows_ND)
+
+    def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Makes every parameter's gradient the sum over processes."""
+
+    def close(self) -> None:
+        """The run is over, and well."""
+
+    def raise_together(self, error: Exception | None) -> None:
+        """Raises on all processes when one has an error, the first of them; others leave without a word."""
+        if error is not None:
+            raise error
+
+
+ALONE = World()
+
+
+class Several(World):
+    """One process of several."""
+
+    def __init__(self, *, cpu: bool) -> None:
+        from accelerate import PartialState
+
+        super().__init__()
+        try:
+            state = PartialState(cpu=cpu)
+        except (ValueError, RuntimeError) as error:
+            raise UnavailableError(
+                f"the processes do not find each other: {str(error).splitlines()[0]}",
+                hint="check MASTER_ADDR and MASTER_PORT",
+            ) from error
+        self.rank, self.size, self.device = state.process_index, state.num_processes, state.device
+        self._objects = distributed.new_group(backend="gloo")
+        self._ended = False
+
+    def gather(self, thing: Thing) -> list[Thing]:
+        """See World."""
+        found: list[Any] = [None] * self.size
+        with self._exchange():
+            distributed.all_gather_object(found, thing, group=self._objects)
+        return found
+
+    def gather_rows(self, rows_ND: Tensor) -> Gathered:
+        """See World."""
+        shapes = self.gather(tuple(rows_ND.shape))
+        numbers = [shape[0] for shape in shapes]
+        padded = torch.zeros(max(numbers), max(shape[1] for shape in shapes), device=self.device)
+        padded[: len(rows_ND), : rows_ND.shape[1]] = rows_ND
+        found = [torch.empty_like(padded) for _ in numbers]
+        with self._exchange():
+            distributed.all_gather(found, padded)
+        rows = torch.cat([part[:number] for part, number in zip(found, numbers, strict=True)])
+        return Gathered(rows, sum(numbers[: self.rank]))
+
+    def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """See World. A gradient that a process does not have counts as zero."""
+        bucket: list[Tensor] = []
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            bucket.append(parameter.grad)
+            if sum(one.numel() for one in bucket) >= _BUCKET:
+                self._sum(bucket)
+                bucket = []
+        if bucket:
+            self._sum(bucket)
+
+    def raise_together(self, error: Exception | None) -> None:
+        """See World."""
+        if self._ended and error is not None:
+            raise error
+        told = error if error is None or isinstance(error, UserError) else _Told(repr(error))
+        first = next(((rank, one) for rank, one in enumerate(self.gather(told)) if one is not None), None)
+        if first is None:
+            return
+        self._ended = True
+        rank, found = first
+        if not self.leads:
+            if isinstance(error, Exception) and not isinstance(error, UserError):
+                raise error  # a bug is shown where it is
+            raise SystemExit(getattr(found, "exit_code", _GONE))
+        if rank == self.rank and error is not None:
+            raise error
+        if isinstance(found, UserError):
+            raise found
+        raise UnavailableError(f"process {rank} of {self.size} failed: {found}")
+
+    def close(self) -> None:
+        """See World."""
+        distributed.destroy_process_group()
+
+    def _sum(self, gradients: list[Tensor]) -> None:
+        flat = torch.cat([one.flatten().float() for one in gradients])
+        with self._exchange():
+            distributed.all_reduce(flat)
+        for one, part in zip(gradients, torch.split(flat, [one.numel() for one in gradients]), strict=True):
+            one.copy_(part.view_as(one))
+
+    @contextmanager
+    def _exchange(self) -> Iterator[None]:
+        """What fails in here fails because another process has gone, which is no bug of this one."""
+        try:
+            yield
+        except RuntimeError as error:
+            self._ended = True
+            log.debug("exchange failed: %s", error)
+            if not self.leads:
+                raise SystemExit(_GONE) from error
+            raise UnavailableError(
+                "another process of the run has ended", hint="what it said last says why"
+            ) from error
+
+
+class _Told(Exception):
+    """An error that may not travel as it is."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def join(device: str) -> World:
+    """The world that the environment describes, as torchrun, accelerate and we ourselves set it."""
+    if not launch.is_member():
+        return ALONE
+    return Several(cpu=device == "cpu" or not torch.accelerator.is_available())
