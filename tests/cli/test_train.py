@@ -97,6 +97,7 @@ def test_checkpoints_of_every_kind_reload_and_differ(warm: Warm, tmp_path: Path,
         assert np.array_equal(after, apart)
 
 
+@pytest.mark.slow
 def test_a_merged_model_is_the_adapters(warm: Warm, tmp_path: Path) -> None:
     args = (*LORA, "--max-steps", "2", "--learning-rate", "0.01", "--vision", "merger")
     for out, more in (("apart", []), ("merged", ["--merge"])):
@@ -142,6 +143,7 @@ def test_sixteen_pairs_are_learnt_by_heart(warm: Warm) -> None:
     assert hits.mean() == 1
 
 
+@pytest.mark.slow
 def test_hard_negatives_of_any_number_and_every_option_of_the_loss(warm: Warm) -> None:
     rows = texts(6)
     for number, row in enumerate(rows):
@@ -197,6 +199,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(warm: Warm, tmp_path: Path)
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_other_data_options_and_models_are_refused(warm: Warm, tmp_path: Path) -> None:
     args = (*LORA, "-o", "run", "--max-steps", "2", "--save-steps", "1")
     assert train(warm, *args).exit_code == 0
