@@ -19,8 +19,9 @@ export HF_HUB_OFFLINE := 1
 
 .PHONY: test slow quickstart lint format schemas readme venv clean
 
+# A process a core, each with one thread: more threads than cores slow each other down.
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 $(ARGS)
 
 slow: $(STAMP)
 	$(VENV)/bin/python -m pytest -m slow $(ARGS)

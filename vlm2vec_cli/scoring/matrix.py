@@ -72,7 +72,7 @@ class Rows:
         if self.unit and (cut or self.stored.dtype != np.float32):
             found = _of_length_1(found)
         if self.precision != self.stored_precision:
-            found = np.rint(found * 127) if self.precision == "int8" else np.where(found > 0, 1, -1)
+            found = _in_127_steps(found) if self.precision == "int8" else np.where(found > 0, 1, -1)
             found = _of_length_1(found) if self.unit else found
         return found.astype(np.float32, copy=False)
 
@@ -174,6 +174,12 @@ class Matrix:
 
 def _no_length() -> DataError:
     return DataError("embedding has length 0, so it has no cosine", hint="--similarity dot takes it")
+
+
+def _in_127_steps(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """As `embed --precision int8` stores them: each vector in steps of 1/127 of its largest number."""
+    largest = np.abs(rows).max(axis=-1, keepdims=True, initial=1e-12)
+    return np.asarray(np.rint(rows * (127 / largest)))
 
 
 def _of_length_1(rows: NDArray[Any]) -> NDArray[np.float32]:
