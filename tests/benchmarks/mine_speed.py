@@ -161,6 +161,7 @@ def mining(folder: Path) -> Spent:
         starts.append(clock())
         return living_offers(self, corpus)
 
+    # Wrapped, not replaced: the clock is read where reading ends and the search begins.
     run.Run._living_offers = started  # type: ignore[method-assign]
     command(folder)
     return since(starts[0])

@@ -6,6 +6,13 @@ Makes its own data in a temporary folder: questions and answers of realistic len
 files, each row naming one. The loop takes a row at a time out of the Arrow table, as iterating a `datasets`
 data set does, builds the pair and writes it with `json`; only `prepare` looks whether pictures exist. Both
 run as processes of their own, one after the other; peak memory is the largest resident set of the process.
+
+2026-11-23, x86_64, 2 CPUs, Python 3.11.7, load 1.3; `python tests/benchmarks/prepare_speed.py`:
+
+                        seconds   CPU s      rows/s  peak MB
+    plain loop             31.8    32.4      31,483      460
+    prepare                 3.7     4.8     270,236      352   8.6 times as fast
+    prepare, a tenth        2.0     2.3      50,993      290
 """
 
 import argparse

@@ -45,6 +45,7 @@ def test_it_is_small_and_says_what_it_is() -> None:
     found = checkpoints.find("quickstart")
     assert sum(path.stat().st_size for path in found.folder.iterdir()) <= 5_000_000
     with safe_open(found.folder / "model.safetensors", "pt") as weights:
+        # a safetensors file has keys() but is no mapping to iterate over
         assert {weights.get_slice(name).get_dtype() for name in weights.keys()} == {"BF16"}  # noqa: SIM118
     assert found.meta["base_model"] == "tiny"
     assert "/" not in json.dumps({key: value for key, value in found.meta.items() if key != "options"})

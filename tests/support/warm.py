@@ -115,7 +115,10 @@ def _shown(args: Sequence[str | Path], done: Done) -> Done:
 
 
 def serve() -> None:
-    """Reads requests, a line each, and answers each with an exit code."""
+    """Reads requests, a line each, and answers each with an exit code.
+
+    What is imported and not used here is what commands import: forked from this process, they have it.
+    """
     import peft  # noqa: F401
     import torch
 

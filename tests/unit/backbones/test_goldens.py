@@ -1,5 +1,6 @@
 """Every backbone equals the published code: ids, pixels, features, vectors; alone, mixed, after saving."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -108,12 +109,11 @@ def test_an_adapter_over_text_and_tower_is_the_references(name: str) -> None:
     assert np.abs(PHI3_V.vectors([name], _adapted())[0] - PHI3_V.arrays[_merged(name)]).max() <= TOLERANCE
 
 
-def _adapted(made: list[Any] = []) -> Any:  # noqa: B006  # made once
-    if not made:
-        made.append(PHI3_V.fresh())
-        adapter = adapters.attach(made[0].model, PHI3_V.root / "adapter")
-        made[0].model = adapter.merge_and_unload()
-    return made[0]
+@cache
+def _adapted() -> Any:
+    made = PHI3_V.fresh()
+    made.model = adapters.attach(made.model, PHI3_V.root / "adapter").merge_and_unload()
+    return made
 
 
 def _merged(name: str) -> str:

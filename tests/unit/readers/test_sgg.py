@@ -134,6 +134,7 @@ def test_a_list_is_read_an_entry_at_a_time_wherever_it_is_cut(
     for size in (1, 2, 7, 1000):
         monkeypatch.setattr(_json, "CHUNK_BYTES", size)
         path = raw_data.put(tmp_path, "list.json", text.encode())
+        # None in place of the raw data: a list has no lines to reject, so nothing is asked of it.
         assert [row.values for row in _json.elements(str(path), None)] == listed  # type: ignore[arg-type]
     path.write_text(text[:-10])
     with pytest.raises(DataError, match="entry 5: the list ends in the middle of an entry"):
