@@ -81,4 +81,4 @@ def main(
         if follows:
             run.follow(events)
         else:
-            session.write(progress.bar(events, label="train", unit="event", quiet=quiet), EVENT)
+            session.write(progress.steps(events, label="train", quiet=quiet), EVENT)

@@ -2,8 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Iterable
-from typing import TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
 Thing = TypeVar("Thing")
 PACKAGE_LOG = logging.getLogger("vlm2vec_cli")
@@ -39,7 +39,7 @@ def bar(
     things: Iterable[Thing], *, label: str, unit: str = "row", total: int | None = None, quiet: bool = False
 ) -> Iterable[Thing]:
     """`things` unchanged, counted in a bar on stderr if that is a terminal and -q is not given."""
-    if quiet or not sys.stderr.isatty() or not PACKAGE_LOG.isEnabledFor(logging.INFO):
+    if not _is_shown(quiet):
         return things
     from tqdm import tqdm
 
@@ -47,3 +47,38 @@ def bar(
         things, desc=label, unit=f" {unit}s", total=total, file=sys.stderr, leave=False, dynamic_ncols=True
     )
     return shown
+
+
+def steps(events: Iterable[dict[str, Any]], *, label: str, quiet: bool = False) -> Iterable[dict[str, Any]]:
+    """Training events unchanged; the bar is at their last step, of all that the start event names, with the
+    loss and the best score so far."""
+    return _stepping(events, label) if _is_shown(quiet) else events
+
+
+def _stepping(events: Iterable[dict[str, Any]], label: str) -> Iterator[dict[str, Any]]:
+    from tqdm import tqdm
+
+    shown: Any = None
+    seen: dict[str, str] = {}
+    try:
+        for event in events:
+            if event["event"] == "start":
+                shown = tqdm(
+                    desc=label, unit="step", total=event["steps"], initial=event["first_step"],
+                    file=sys.stderr, leave=False, dynamic_ncols=True,
+                )  # fmt: skip
+            elif event["event"] == "step":
+                seen["loss"] = f"{event['loss']:.4f}"
+                shown.set_postfix(seen, refresh=False)
+                shown.update()
+            elif event["event"] == "eval" and event["best"]:
+                seen["best"] = f"{event['score']:.4f}"
+                shown.set_postfix(seen)
+            yield event
+    finally:
+        if shown is not None:
+            shown.close()
+
+
+def _is_shown(quiet: bool) -> bool:
+    return not quiet and sys.stderr.isatty() and PACKAGE_LOG.isEnabledFor(logging.INFO)
