@@ -21,57 +21,28 @@ to wait for prepared rows. All vectors are compared with the reference's.
 from __future__ import annotations
 
 import argparse
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+from transformers import Qwen2VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from vlm2vec_cli import encoder, tiny
-from vlm2vec_cli.backbones import Limits, qwen2_vl
+from setting import LIMITS, TEXT, VISION, WORDS, head, make_model
+from vlm2vec_cli import encoder
+from vlm2vec_cli.backbones import qwen2_vl
 from vlm2vec_cli.engine import attention, packing, prompts
 from vlm2vec_cli.media import MediaReader
 
-LIMITS = Limits(min_pixels=3136, max_pixels=1003520, num_frames=8)
-WORDS = [
-    f"{a}{b}" for a in ("stone", "river", "cloud", "lamp", "green") for b in ("", "s", "ing", "ed", "ly")
-]
-TEXT = {
-    "vocab_size": 151936, "hidden_size": 512, "intermediate_size": 2816, "num_hidden_layers": 8,
-    "num_attention_heads": 8, "num_key_value_heads": 2, "max_position_embeddings": 32768,
-    "rms_norm_eps": 1e-6,
-    "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 12, 12]},
-    "tie_word_embeddings": True,
-}  # fmt: skip
-VISION = {
-    "depth": 8, "embed_dim": 320, "hidden_size": 512, "num_heads": 8, "mlp_ratio": 4, "patch_size": 14,
-    "spatial_merge_size": 2, "temporal_patch_size": 2,
-}  # fmt: skip
 Row = dict[str, Any]
-
-
-def make_model(folder: Path) -> None:
-    """A checkpoint folder with random weights."""
-    tokenizer = tiny.train_tokenizer(WORDS * 4)
-    ids = {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in ("image_pad", "video_pad")}
-    config = Qwen2VLConfig(
-        text_config=TEXT, vision_config=VISION, tie_word_embeddings=True,
-        image_token_id=ids["image_pad"], video_token_id=ids["video_pad"],
-    )  # fmt: skip
-    torch.manual_seed(0)
-    wrapper = Qwen2VLForConditionalGeneration(config)
-    qwen2_vl.Qwen2VL(wrapper, tokenizer, LIMITS).save(folder)
 
 
 def make_rows(folder: Path, workload: str, rows: int) -> list[Row]:
@@ -114,7 +85,9 @@ def ours(model: Path, folder: Path, rows: list[Row]) -> tuple[Callable[[], np.nd
 
 def padded(model: Path, folder: Path, rows: list[Row], reference: bool) -> Callable[[], np.ndarray]:
     """Batches of stock transformers, padded on the left."""
-    plain = qwen2_vl.load(model, model, LIMITS, dtype=torch.float32, device="cpu")
+    plain = qwen2_vl.load(
+        model, model, LIMITS, family=qwen2_vl.PROMPT_FAMILY, dtype=torch.float32, device="cpu"
+    )
     wrapper = Qwen2VLForConditionalGeneration.from_pretrained(model, attn_implementation="sdpa").eval()
     processor = Qwen2VLImageProcessorPil(size={"shortest_edge": 3136, "longest_edge": 1003520})
     media = MediaReader()
@@ -319,8 +292,7 @@ def main() -> None:
         if not (model / "config.json").is_file():
             model.mkdir(parents=True, exist_ok=True)
             make_model(model)
-        print(f"{date.today()}  {platform.processor() or platform.machine()}  torch {torch.__version__}")
-        print(f"$ python {' '.join(sys.argv)}", flush=True)
+        print(head(), flush=True)
         for line in compare(model, folder, options):
             print(line, flush=True)
         if options.growth:

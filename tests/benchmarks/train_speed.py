@@ -21,13 +21,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +34,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
-from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+from transformers import Qwen2VLForConditionalGeneration
 
-from vlm2vec_cli import adapters, tiny
-from vlm2vec_cli.backbones import Encoded, Limits, qwen2_vl
+from setting import LIMITS, TEXT, WORDS, head, make_model
+from vlm2vec_cli import adapters
+from vlm2vec_cli.backbones import Encoded, qwen2_vl
 from vlm2vec_cli.grad_cache import backward
 from vlm2vec_cli.media import MediaPolicy, MediaReader
 from vlm2vec_cli.schemas.base import Origin, Record
@@ -49,35 +48,9 @@ from vlm2vec_cli.training.options import TrainOptions
 from vlm2vec_cli.training.pairs import Choice, Pairs
 from vlm2vec_cli.training.sampling import Sampler
 
-LIMITS = Limits(min_pixels=3136, max_pixels=1003520, num_frames=8)
-WORDS = [
-    f"{a}{b}" for a in ("stone", "river", "cloud", "lamp", "green") for b in ("", "s", "ing", "ed", "ly")
-]
-TEXT = {
-    "vocab_size": 151936, "hidden_size": 512, "intermediate_size": 2816, "num_hidden_layers": 8,
-    "num_attention_heads": 8, "num_key_value_heads": 2, "max_position_embeddings": 32768,
-    "rms_norm_eps": 1e-6, "tie_word_embeddings": True,
-    "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 12, 12]},
-}  # fmt: skip
-VISION = {
-    "depth": 8, "embed_dim": 320, "hidden_size": 512, "num_heads": 8, "mlp_ratio": 4, "patch_size": 14,
-    "spatial_merge_size": 2, "temporal_patch_size": 2,
-}  # fmt: skip
 SIDE = 224  # pixels: 64 visual tokens
 CHUNK = 8
 Row = dict[str, Any]
-
-
-def make_model(folder: Path) -> None:
-    """A checkpoint folder with random weights."""
-    tokenizer = tiny.train_tokenizer(WORDS * 4)
-    ids = {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in ("image_pad", "video_pad")}
-    config = Qwen2VLConfig(
-        text_config=TEXT, vision_config=VISION, tie_word_embeddings=True,
-        image_token_id=ids["image_pad"], video_token_id=ids["video_pad"],
-    )  # fmt: skip
-    torch.manual_seed(0)
-    qwen2_vl.Qwen2VL(Qwen2VLForConditionalGeneration(config), tokenizer, LIMITS).save(folder)
 
 
 def make_rows(folder: Path, workload: str, number: int) -> Iterator[Row]:
@@ -279,9 +252,7 @@ def main() -> None:
     if arguments.peak:
         peak(arguments.model, arguments.peak, arguments.pairs, arguments.chunk_tokens)
         return
-    machine = f"{platform.processor() or platform.machine()}, {arguments.threads} threads"
-    print(f"{date.today()} | {machine} | torch {torch.__version__}")
-    print(f"python {' '.join(sys.argv)}")
+    print(head())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_model(folder)
