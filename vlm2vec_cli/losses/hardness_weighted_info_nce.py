@@ -1,8 +1,9 @@
 """InfoNCE whose negatives weigh the more, the nearer they are to the query.
 
 Source: Lan et al. 2025, "LLaVE: Large Language and Vision Embedding Models with Hardness-Weighted Contrastive
-Learning", arXiv 2503.04812: a negative counts exp(alpha * r) times, where r is its similarity in the eyes of
-the model itself, through which no gradient flows.
+Learning", arXiv 2503.04812, equation 5 with its alpha of 9: a negative counts exp(alpha * r) times, where r
+is its cosine in the eyes of the model itself (not over the temperature), through which no gradient flows.
+The authors' code takes the mean of both directions; here it is the one from queries to targets.
 """
 
 from __future__ import annotations

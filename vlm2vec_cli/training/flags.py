@@ -42,7 +42,11 @@ GradCache = Annotated[
     bool, _switch("--grad-cache/--no-grad-cache", "Two passes over chunks, or one over the batch.")
 ]
 Homogeneous = Annotated[
-    str, _("N,MODALITY=N", "Keep N rows of one dataset together; 0: mix. Example: 64,video=1024.")
+    str,
+    _(
+        "N,MODALITY=N",
+        "Blocks of N rows of one dataset, or of its mined `batch`; 0: mix. Example: 64,video=1024.",
+    ),
 ]
 DatasetWeight = Annotated[
     list[str] | None, _("NAME=W", "Passes over a dataset in an epoch; NAME may be a pattern (repeatable).")

@@ -91,12 +91,13 @@ class Pairs(Sequence[Example]):
     def __init__(self, records: Iterable[Record], *, per_dataset: int | None = None) -> None:
         self._file = tempfile.TemporaryFile(prefix="vlm2vec-pairs-")  # noqa: SIM115  # as long as `self`
         weakref.finalize(self, self._file.close)
-        self._ends, self._origin_of, self._numbers = array("q", [0]), array("q"), array("q")
+        self._ends, self._origin_of, self._numbers = array("q", [0]), array("i"), array("q")
         self._origins: list[Origin] = []
         self._roots: dict[Path, int] = {}
-        self._dataset_of, self._modality_of = array("q"), array("b")
+        self._dataset_of, self._modality_of, self._mined = array("i"), array("b"), array("i")
         counts: Counter[str] = Counter()
         codes: dict[str, int] = {}
+        mined: dict[tuple[str, bytes], int] = {}
         query_keys, positive_keys = bytearray(), bytearray()
         digest = hashlib.sha256()
         for record in records:
@@ -109,7 +110,12 @@ class Pairs(Sequence[Example]):
             self._modality_of.append(MODALITIES.index(example.modality))
             query_keys += bytes.fromhex(example.query.key)
             positive_keys += bytes.fromhex(example.positive.key)
+            batch = record.row.get("batch")
+            label = (example.dataset, orjson.dumps(batch))
+            self._mined.append(-1 if batch is None else mined.setdefault(label, len(mined)))
             facts = [example.dataset, example.weight, sorted(example.answers)]
+            if batch is not None:
+                facts.append(batch)
             digest.update(orjson.dumps([*facts, *(side.key for side in example.sides)]))
         self._file.flush()
         self.digest = digest.hexdigest()
@@ -118,6 +124,7 @@ class Pairs(Sequence[Example]):
         self.names = tuple(codes)
         keys = np.frombuffer(bytes(query_keys), dtype="V16")
         self._positive_keys = np.frombuffer(bytes(positive_keys), dtype="V16")
+        self._has_mined = bool(mined)
         # Rows with one query stand together in `_by_query`, from `_first_of[group]` on.
         _, group, numbers = np.unique(keys, return_inverse=True, return_counts=True)
         self._group_of: NDArray[np.int64] = group
@@ -148,6 +155,16 @@ class Pairs(Sequence[Example]):
     def modalities(self) -> list[str]:
         """The modality of each row: that of the row's field, else what its query or positive shows."""
         return [MODALITIES[code] for code in self._modality_of]
+
+    @property
+    def positives(self) -> NDArray[np.int64]:
+        """(n,) numbers, equal where the positives are."""
+        return np.unique(self._positive_keys, return_inverse=True)[1]
+
+    @property
+    def mined(self) -> NDArray[np.int32] | None:
+        """(n,) numbers, equal where dataset and `batch` are, -1 without `batch`; None where no row has it."""
+        return np.asarray(self._mined) if self._has_mined else None
 
     def texts(self) -> Iterator[str]:
         """Every text of every side, for a tokenizer."""

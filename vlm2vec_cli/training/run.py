@@ -51,6 +51,8 @@ def run(
     Objective(options)  # an unknown name is said before anything is read
     pairs = Pairs(records, per_dataset=options.rows_per_dataset)
     weights.sampler_of(pairs, options)
+    if pairs.mined is not None and not (options.homogeneous or options.homogeneous_modality):
+        log.warning("the rows' `batch` counts only with --homogeneous N")
     with tempfile.TemporaryDirectory() as folder:
         # Made before the processes know each other: then each has its own, later only the first one saves.
         name = encoder.make_tiny(Path(folder), pairs.texts(), options.seed) if tiny else given["model"]

@@ -1,7 +1,8 @@
-"""Which rows form which step: a pure function of (datasets, weights, seed, step), whatever happened before.
+"""Which rows form which step: a pure function of (data, weights, seed, step), whatever happened before.
 
 Every epoch shuffles each dataset anew, cuts it into blocks, and shuffles the blocks. Steps read the endless
-sequence of epochs in slices of one batch, so that any step can be found without walking to it.
+sequence of epochs in slices of one batch, so that any step can be found without walking to it. What a block
+is made of: `vlm2vec_cli.training.blocks`.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vlm2vec_cli.errors import UsageError
+from vlm2vec_cli.training import blocks
 
 Ints = NDArray[np.int64]
 
@@ -27,13 +29,17 @@ class Sampler:
         seed: int,
         homogeneous: int | Sequence[int] = 0,
         weights: Mapping[str, float] | None = None,
+        positives: ArrayLike | None = None,
+        mined: ArrayLike | None = None,
     ) -> None:
         """`datasets` names the dataset of each row. With `homogeneous` N, runs of N rows share a dataset; the
         rest of a dataset that fills no block waits for the next epoch's shuffle (a dataset smaller than N is
         repeated). A number for each row gives datasets blocks of their own size (that of a dataset's first
         row); each has to divide the largest, so that a batch is made of whole blocks.
 
-        A dataset of weight W (1 where none is given) has W passes in each epoch.
+        A dataset of weight W (1 where none is given) has W passes in each epoch. Rows with one number in
+        `positives` have the same positive and are kept apart; rows with one number in `mined` (below 0: none)
+        are kept together.
         """
         self._batch_size = batch_size
         self._seed = seed
@@ -46,6 +52,8 @@ class Sampler:
         self._groups = [np.flatnonzero(label == number) for number in range(len(names))]
         self._blocks = [max(1, sizes[int(group[0])]) for group in self._groups]
         self._weights = [weights.get(name, 1.0) for name in names]
+        self._positives = None if positives is None else np.asarray(positives)
+        self._mined = None if mined is None else np.asarray(mined)
         self._last: tuple[int, Ints] | None = None
         self._epoch_rows = len(self._epoch(0))
         if not self._epoch_rows:
@@ -78,16 +86,16 @@ class Sampler:
     def _drawn(self, number: int) -> Ints:
         generator = np.random.default_rng([self._seed, number])
         largest = max(self._blocks)
-        blocks: dict[int, list[Ints]] = {}
+        cut: dict[int, list[Ints]] = {}
         for group, block, weight in zip(self._groups, self._blocks, self._weights, strict=True):
             order = _passes(group, weight, generator)
             if 0 < len(order) < block:
                 order = np.resize(order, block)
-            blocks.setdefault(block, []).append(order[: len(order) // block * block].reshape(-1, block))
+            cut.setdefault(block, []).append(self._cut(order, block))
         # Blocks of one size stand together in runs of the largest size, so that none is cut by a batch's end.
         runs = []
-        for block in sorted(blocks):
-            stacked = np.concatenate(blocks[block])
+        for block in sorted(cut):
+            stacked = np.concatenate(cut[block])
             if block != largest:
                 stacked = stacked[generator.permutation(len(stacked))].ravel()
                 if 0 < len(stacked) < largest:
@@ -96,6 +104,14 @@ class Sampler:
             runs.append(stacked)
         rows = np.concatenate(runs)
         return rows[generator.permutation(len(rows))].ravel()
+
+    def _cut(self, order: Ints, block: int) -> Ints:
+        """Blocks, a row each."""
+        if block > 1 and self._mined is not None and (self._mined[order] >= 0).any():
+            order = blocks.together(order, self._mined[order], block)
+            return order[: len(order) // block * block].reshape(-1, block)
+        stacked = order[: len(order) // block * block].reshape(-1, block)
+        return stacked if self._positives is None else blocks.apart(stacked, self._positives[stacked])
 
 
 def _passes(group: Ints, weight: float, generator: np.random.Generator) -> Ints:

@@ -30,7 +30,9 @@ def sampler_of(pairs: Pairs, options: TrainOptions) -> Sampler:
     if options.homogeneous_modality:
         own = {name: int(value) for name, value in options.homogeneous_modality}
         blocks = [own.get(kind, options.homogeneous) for kind in pairs.modalities]
-    return Sampler(pairs.datasets, options.batch_size, options.seed, blocks, weights)
+    return Sampler(
+        pairs.datasets, options.batch_size, options.seed, blocks, weights, pairs.positives, pairs.mined
+    )
 
 
 def counts(pairs: Pairs, sampler: Sampler) -> dict[str, dict[str, Any]]:

@@ -210,3 +210,16 @@ def test_only_the_first_rows_of_each_dataset() -> None:
     kept = Pairs(records(rows), per_dataset=2)
     assert [one.query.content["text"] for one in kept] == ["0", "1", "2", "3"]
     assert Pairs(records(rows[:4])).digest == kept.digest
+
+
+def test_equal_positives_and_mined_batches_have_equal_numbers() -> None:
+    rows = [pair("a", "A"), pair("b", "B"), pair("c", "A"), pair("d", "D", dataset="e")]
+    plain = Pairs(records(rows))
+    assert plain.mined is None
+    one, other, same, last = plain.positives
+    assert one == same
+    assert len({one, other, last}) == 3
+    mined = Pairs(records([{**row, "batch": 7} for row in rows[1:]] + rows[:1]))
+    assert mined.mined is not None
+    assert mined.mined.tolist() == [0, 0, 1, -1], "a batch is one of its dataset"
+    assert mined.digest != Pairs(records(rows[1:] + rows[:1])).digest

@@ -81,3 +81,24 @@ def test_blocks_of_several_sizes_fill_whole_batches(seed: int, number: int) -> N
         for start in range(0, 8, 2):
             pair = set(names[start : start + 2])
             assert "a" not in pair or pair == {"a"}
+
+
+def test_rows_mined_together_make_a_block_and_equal_positives_do_not() -> None:
+    datasets = ["a"] * 32 + ["b"] * 32
+    positives = [*range(32), *(row % 8 for row in range(32))]
+    mined = [*(row % 8 for row in range(32)), *([-1] * 32)]
+    sampler = Sampler(datasets, 8, 3, homogeneous=4, positives=positives, mined=mined)
+    for step in range(16):
+        rows = sampler.rows(step)
+        for block in (rows[:4], rows[4:]):
+            assert len({datasets[row] for row in block}) == 1
+            assert len({mined[row] for row in block}) == 1
+            assert len({positives[row] for row in block}) == 4
+    assert sorted(row for step in range(8) for row in sampler.rows(step)) == list(range(64))
+    assert sampler.rows(0) != sampler.rows(8), "another order in the next epoch"
+
+
+def test_data_without_equal_positives_keeps_its_order() -> None:
+    plain = Sampler(DATASETS, 8, 3, homogeneous=2)
+    told = Sampler(DATASETS, 8, 3, homogeneous=2, positives=[*range(len(DATASETS))])
+    assert [told.rows(step) for step in range(9)] == [plain.rows(step) for step in range(9)]
