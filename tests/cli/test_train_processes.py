@@ -8,19 +8,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import pytest
-from safetensors.numpy import load_file
 
 import golden
-from pairs import PICTURES, texts
+from pairs import PICTURES, same, texts, weights
 from runner import Done, Runner
 
 pytestmark = pytest.mark.slow
 
 LORA = ("-m", golden.MODEL, "--media-root", golden.ROOT, "--lora-r", "2", "--lora-dropout", "0", "-q")
+ENV = {"OMP_NUM_THREADS": "1"}
 STEPS = ("--batch-size", "6", "--warmup-steps", "0", "--precision", "fp32", "--device", "cpu")
+RUN = (*LORA, *STEPS)
 
 
 def rows() -> list[dict[str, Any]]:
@@ -37,10 +37,6 @@ def train(vlm2vec: Runner, *args: str | Path, number: int, stdin: list[dict[str,
     return vlm2vec("train", *args, *LORA, *STEPS, "--num-processes", str(number), stdin=data, env=env)
 
 
-def weights(folder: Path) -> dict[str, np.ndarray]:
-    return load_file(folder / "adapter_model.safetensors")
-
-
 def test_two_processes_make_the_update_of_one(vlm2vec: Runner, tmp_path: Path) -> None:
     vlm2vec.write("pairs.jsonl", rows())
     for number in (1, 2, 4):
@@ -52,7 +48,7 @@ def test_two_processes_make_the_update_of_one(vlm2vec: Runner, tmp_path: Path) -
     before = weights(tmp_path / "1-50")
     for out in ("1-100000", "2-50", "4-50"):
         after = weights(tmp_path / out)
-        assert max(float(np.abs(after[name] - before[name]).max()) for name in before) < 1e-6, out
+        assert max(float((after[name] - before[name]).abs().max()) for name in before) < 1e-6, out
 
 
 def test_an_error_of_one_is_said_once_and_ends_all(vlm2vec: Runner, tmp_path: Path) -> None:
@@ -71,26 +67,45 @@ def test_an_error_of_one_is_said_once_and_ends_all(vlm2vec: Runner, tmp_path: Pa
 
 
 def test_all_agree_on_the_step_after_which_they_stop(vlm2vec: Runner, tmp_path: Path) -> None:
+    """A run stopped by one signal after the other, each time gone on with, is the run that nobody stopped."""
     vlm2vec.write("pairs.jsonl", rows())
-    alike = ("train", "pairs.jsonl", *LORA, *STEPS, "-o", "run", "--schedule", "constant")
-    run, env, pipe = (*alike, "--num-processes", "2"), {"OMP_NUM_THREADS": "1"}, subprocess.PIPE
-    with vlm2vec.start(*run, "--max-steps", "100000", env=env, stdout=pipe, stderr=pipe) as p:
-        assert p.stdout
-        assert p.stderr
-        for line in p.stdout:
-            if json.loads(line)["event"] == "step":
-                break
-        os.kill(p.pid, signal.SIGUSR1)
-        events = [json.loads(line) for line in p.stdout]
-        said = p.stderr.read().decode().splitlines()
-    assert p.returncode == 75
-    step = events[-1]["step"]
-    assert events[-1]["event"] == "checkpoint"
-    assert said[0] == f"vlm2vec: error: stopped by SIGUSR1 after step {step}"
-    rest = vlm2vec(*run, "--max-steps", str(step + 1), env=env)
-    assert rest.exit_code == 0
-    assert rest.rows[0]["first_step"] == step
-    alone = vlm2vec(*alike, "--max-steps", str(step + 1), env=env)
+    alike = (
+        "train",
+        "pairs.jsonl",
+        *RUN,
+        "--lora-dropout",
+        "0.1",
+        "--schedule",
+        "constant",
+        "--num-processes",
+    )
+    run, pipe = (*alike, "2", "-o"), subprocess.PIPE
+    losses, done = [], 0
+    for kind in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        with vlm2vec.start(*run, "cut", "--max-steps", "100000", env=ENV, stdout=pipe, stderr=pipe) as p:
+            assert p.stdout
+            assert p.stderr
+            start = json.loads(p.stdout.readline())
+            events = [json.loads(p.stdout.readline())]
+            os.kill(p.pid, kind)
+            events += [json.loads(line) for line in p.stdout]
+            said = p.stderr.read().decode().splitlines()
+        assert p.returncode == 75
+        assert (start["event"], start["first_step"]) == ("start", done)
+        losses += [event["loss"] for event in events if event["event"] == "step"]
+        done = events[-1]["step"]
+        assert events[-1]["event"] == "checkpoint"
+        assert said == [
+            f"vlm2vec: error: stopped by {kind.name} after step {done}",
+            "hint: run the same command again to go on",
+        ]
+    last = ("--max-steps", str(done + 1))
+    rest, whole = vlm2vec(*run, "cut", *last, env=ENV), vlm2vec(*run, "whole", *last, env=ENV)
+    assert rest.exit_code == whole.exit_code == 0
+    losses += [event["loss"] for event in rest.rows if event["event"] == "step"]
+    assert losses == [event["loss"] for event in whole.rows if event["event"] == "step"]
+    assert same(tmp_path / "cut", tmp_path / "whole")
+    alone = vlm2vec(*alike, "1", "-o", "cut", *last, env=ENV)
     assert alone.exit_code == 2
     assert b"num_processes" in alone.stderr
 
@@ -112,13 +127,41 @@ def test_one_that_is_killed_ends_the_others(vlm2vec: Runner) -> None:
     assert "vlm2vec: error: process 1 of 2 was ended by SIGKILL" in said
 
 
-def test_other_launchers_are_understood(vlm2vec: Runner, tmp_path: Path) -> None:
+def test_other_launchers_make_the_same_run(vlm2vec: Runner, tmp_path: Path) -> None:
+    """torchrun, accelerate and srun (its variables, set by hand) as --num-processes does."""
     vlm2vec.write("pairs.jsonl", rows())
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
-    other = Runner(tmp_path, (*torchrun, "vlm2vec_cli"))
-    done = other("train", "pairs.jsonl", *LORA, *STEPS, "-o", "run", "--max-steps", "1")
-    assert done.exit_code == 0
-    assert [row["event"] for row in done.rows] == ["start", "step", "end"], "one process speaks"
-    assert done.rows[0]["processes"] == 2
-    refused = other("train", *LORA, *STEPS, "-o", "run")
+    run = ("train", "pairs.jsonl", *RUN, "--max-steps", "2", "-o")
+    assert vlm2vec(*run, "ours", "--num-processes", "2", env=ENV).exit_code == 0
+    (tmp_path / "two.yaml").write_text("distributed_type: MULTI_GPU\nuse_cpu: true\nnum_processes: 2\n")
+    port = ("--main_process_port", "0")
+    for name, launcher in {
+        "torchrun": ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"),
+        "accelerate": ("accelerate.commands.launch", "--config_file", "two.yaml", *port, "-m"),
+    }.items():
+        other = Runner(tmp_path, (sys.executable, "-m", *launcher, "vlm2vec_cli"))
+        done = other(*run, name, env=ENV)
+        assert done.exit_code == 0, done.stderr
+        assert [row["event"] for row in done.rows] == ["start", "step", "step", "end"], "one process speaks"
+        assert done.rows[0]["processes"] == 2
+        assert same(tmp_path / "ours", tmp_path / name)
+    slurm = {**ENV, "SLURM_NTASKS": "2", "SLURM_STEP_ID": "0", "SLURM_STEP_NODELIST": "localhost"}
+    slurm["SLURM_JOB_ID"] = str(os.getpid())
+    tasks = [
+        vlm2vec.start(
+            *run, "srun", env={**slurm, "SLURM_PROCID": rank, "SLURM_LOCALID": rank}, stdout=subprocess.PIPE
+        )
+        for rank in "01"
+    ]
+    out = [task.communicate()[0] for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0]
+    assert (len(out[0].splitlines()), out[1]) == (4, b"")
+    assert same(tmp_path / "ours", tmp_path / "srun")
+
+
+def test_what_other_launchers_cannot_ask_for(vlm2vec: Runner) -> None:
+    refused = vlm2vec("train", *RUN, "-o", "run", env={"RANK": "1", "WORLD_SIZE": "2"})
     assert b"several processes cannot read one stdin" in refused.stderr
+    data = json.dumps(texts(1)[0]).encode()
+    refused = vlm2vec("train", *RUN, "-o", "run", stdin=data, env={"ACCELERATE_USE_FSDP": "true"})
+    assert refused.exit_code == 2
+    assert b"asks for FSDP, but every process here holds the whole model" in refused.stderr

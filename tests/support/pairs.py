@@ -4,6 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import load_file
+
 import golden
 from vlm2vec_cli import adapters
 from vlm2vec_cli.backbones.qwen2_vl import Qwen2VL
@@ -42,6 +45,11 @@ PICTURES = [
     for name in ("tiny_10x12", "gray_200x150", "v5_224x224_f0", "v5_224x224_f1")
 ]
 
+SMALL = TrainOptions(
+    max_steps=6, batch_size=4, chunk_tokens=40, warmup_steps=2, learning_rate=1e-3, lora_r=2, save_steps=0
+)
+DATA = [*texts(3), *PICTURES[:2]]
+
 
 def lora(backbone: Qwen2VL, options: TrainOptions) -> Any:
     """A fresh adapter on `backbone`."""
@@ -74,3 +82,20 @@ def events(
         workers=1,
         **more,
     )
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Of the model or adapter in a folder."""
+    (path,) = [*folder.glob("*model.safetensors")]
+    return load_file(path)
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two folders hold equal weights, to the bit."""
+    left, right = weights(one), weights(other)
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def steps(rows: list[dict[str, Any]], out: Path, options: TrainOptions, **more: Any) -> list[dict[str, Any]]:
+    """The step events of a run as of `events`."""
+    return [event for event in events(rows, out, options, **more) if event["event"] == "step"]

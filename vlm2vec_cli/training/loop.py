@@ -1,7 +1,4 @@
-"""The run: steps, evaluations, checkpoints, signals. Yields one event row after the other.
-
-Longer than others: it is the one place where the order of these within a step can be read.
-"""
+"""The run: steps, evaluations, checkpoints, signals. Yields one event row after the other."""
 
 from __future__ import annotations
 
@@ -11,23 +8,22 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from vlm2vec_cli.backbones import Backbone, Encoded
+from vlm2vec_cli.backbones import Backbone
 from vlm2vec_cli.errors import DataError, StoppedError, UsageError, UserError
 from vlm2vec_cli.media import MediaReader
-from vlm2vec_cli.training import augment, card, checkpoint, optimizer, stopping
-from vlm2vec_cli.training.encodings import Change, Encodings, number_of
+from vlm2vec_cli.training import checkpoint, optimizer, stopping
+from vlm2vec_cli.training.encodings import Encodings
+from vlm2vec_cli.training.feeding import Feeding
 from vlm2vec_cli.training.objective import Objective
 from vlm2vec_cli.training.options import TrainOptions
 from vlm2vec_cli.training.pairs import Batch, Choice, Pairs
 from vlm2vec_cli.training.sampling import Sampler
-from vlm2vec_cli.training.step import Outcome, Unreadable, backward, share
+from vlm2vec_cli.training.saving import Saving
 from vlm2vec_cli.training.weights import sampler_of
 from vlm2vec_cli.training.world import ALONE, World
 
@@ -95,8 +91,8 @@ class Run:
     ) -> None:
         if wrong := [dim for dim in options.matryoshka if not 1 <= dim <= backbone.dim]:
             raise UsageError(f"--matryoshka: expected 1 to {backbone.dim}, got {wrong[0]}")
-        self.pairs, self.backbone, self.options, self.out, self.world = pairs, backbone, options, out, world
-        self._adapter, self._base, self._evaluate, self._reject = adapter, base, evaluate, reject
+        self.pairs, self.backbone, self.options, self.world = pairs, backbone, options, world
+        self._evaluate = evaluate
         self.model: torch.nn.Module = backbone.model
         self.sampler: Sampler = sampler_of(pairs, options)
         self.steps = optimizer.num_steps(options, self.sampler.steps_per_epoch)
@@ -106,26 +102,21 @@ class Run:
         self.choice = Choice(options.mask_duplicates, options.num_hard_negatives, options.private_negatives)
         self.optimizer = optimizer.create(self.model, options, self.objective.temperature.parameters())
         self.best = stopping.Best()
-        self._parts = {
-            "optimizer": self.optimizer,
-            "best": self.best,
-            "temperature": self.objective.temperature,
-        }
-        self._recorded = options.recorded()
-        self._facts = {**facts, "options": self._recorded, "data_digest": pairs.digest}
-        # What a resumed run must have in common with the run it goes on with.
-        more = {"model": base, "revision": facts.get("revision"), "num_processes": world.size}
-        self._kept = {**self._recorded, **more, **asdict(backbone.limits)}
-        self._unreadable: dict[str, UserError] = {}
-        self._left_out: set[str] = set()
-        self._coming: tuple[int, Batch] | None = None
+        self.feeding = Feeding(
+            pairs, self.sampler, self.choice, backbone, self.encodings, self.objective, options, self.steps,
+            world, reject,
+        )  # fmt: skip
+        self.saving = Saving(
+            out, backbone, adapter, base, facts, options, pairs.digest, self.optimizer,
+            self.objective.temperature, self.best, world,
+        )  # fmt: skip
 
     # ------------------------------------------------------------------------------------------- the whole
 
     def events(self, resume: str, allow_changed: Collection[str] = ()) -> Iterator[Event]:
         """See `train`."""
         checkpoint.set_seed(self.options.seed, self.world.rank)
-        first = self._resumed(resume, allow_changed)
+        first = self.saving.resumed(resume, allow_changed)
         self.model.train()
         if self.options.gradient_checkpointing:
             model: Any = self.model  # named gradient_checkpointing_enable in earlier releases of transformers
@@ -156,8 +147,7 @@ class Run:
                 if self.options.save_steps and done % self.options.save_steps == 0 and not last:
                     yield self._save(done)
         self.model.eval()
-        self._publish(done)
-        yield {"event": "end", "step": done, "folder": str(self.out), **self._best_event()}
+        yield {"event": "end", "step": done, **self.saving.publish(done)}
 
     def _start(self, first: int) -> Event:
         return {
@@ -177,7 +167,7 @@ class Run:
         rate = optimizer.learning_rate(self.options, step, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        batch, outcome = self._outcome(step)
+        batch, outcome = self.feeding.backward(step)
         if not math.isfinite(outcome.loss):
             raise _not_finite("loss", outcome.loss, step, batch)
         self.world.sum_gradients(optimizer.parameters(self.model))
@@ -203,66 +193,11 @@ class Run:
         }
         if learnt := self.objective.temperature.values():
             event["temperature"] = learnt
-        if self._left_out:
-            event["rows_left_out"] = len(self._left_out)
+        if self.feeding.num_left_out:
+            event["rows_left_out"] = self.feeding.num_left_out
         return event
 
-    def _outcome(self, step: int) -> tuple[Batch, Outcome]:
-        """The step's gradients; again without them when rows of it turn out not to be readable."""
-        state = checkpoint.random_state()
-        while True:
-            batch = self._batch(step)
-            for side in batch.left_out:
-                if side.place not in self._left_out:
-                    self._left_out.add(side.place)
-                    error = self._unreadable[side.key]
-                    self._reject(type(error)(error.fact, place=side.place, hint=error.hint))
-            if not batch.queries:
-                raise DataError(f"no row of step {step + 1} can be read", place=batch.left_out[0].place)
-            try:
-                return batch, backward(
-                    batch,
-                    self.backbone,
-                    self.encodings,
-                    self.objective,
-                    chunk_tokens=self.options.chunk_tokens if self.options.grad_cache else None,
-                    autocast=self._autocast,
-                    change=self._change(step),
-                    world=self.world,
-                    then=lambda: self._prepare(step + 1),
-                )
-            except Unreadable as found:
-                self._unreadable.update(found.errors)
-                self._coming = None
-                self.optimizer.zero_grad(set_to_none=True)
-                checkpoint.set_random_state(state)
-
-    def _batch(self, step: int) -> Batch:
-        if self._coming is None or self._coming[0] != step:
-            rows = self.sampler.rows(step)
-            self._coming = (step, self.pairs.batch(rows, self.choice, without=self._unreadable))
-        return self._coming[1]
-
-    def _prepare(self, step: int) -> None:
-        """Lets the threads begin with the next step while the model is busy with this one."""
-        if step < self.steps:
-            self.encodings.ahead(share(self._batch(step), self.world).values())
-
-    def _autocast(self) -> torch.autocast:
-        kind = next(self.model.parameters()).device.type
-        return torch.autocast(kind, dtype=torch.bfloat16, enabled=self.options.precision == "bf16")
-
-    def _change(self, step: int) -> Change | None:
-        strength, seed = self.options.augment, self.options.seed
-        if strength == "none":
-            return None
-
-        def change(key: str, encoded: Encoded) -> Encoded:
-            return augment.changed(encoded, np.random.default_rng([seed, step, number_of(key)]), strength)
-
-        return change
-
-    # ------------------------------------------------------------------------------ evaluation, checkpoints
+    # ------------------------------------------------------------------------------ evaluations, checkpoints
 
     def _is_due(self, step: int) -> bool:
         return self.options.eval_steps > 0 and step % self.options.eval_steps == 0
@@ -272,66 +207,18 @@ class Run:
             return
         state = checkpoint.random_state()
         self.model.eval()
-        with self._autocast():
+        with self.feeding.autocast():
             scores = dict(self._evaluate(self.backbone, self.world))
         self.model.train()
         checkpoint.set_random_state(state)
         score = sum(scores.values()) / len(scores)
         better = self.best.take(score, step)
-        if better and self.world.leads:
-            with checkpoint.written_whole(self.out / "best") as folder:
-                self._save_model(folder, step)
+        if better:
+            self.saving.save_best(step)
         yield {"event": "eval", "step": step, "score": score, "dataset_score": scores, "best": better}
 
-    def _best_event(self) -> Event:
-        if self.best.score is None:
-            return {}
-        return {
-            "best_score": self.best.score,
-            "best_step": self.best.step,
-            "best_folder": str(self.out / "best"),
-        }
-
     def _save(self, step: int) -> Event:
-        path = checkpoint.path_of(self.out, step)
-        random = self.world.gather(checkpoint.random_state())
-        if self.world.leads:
-            with checkpoint.written_whole(path) as folder:
-                self._save_model(folder, step)
-                checkpoint.save_weights(self.model, folder)
-                checkpoint.save_state(folder, step, self.pairs.digest, self._kept, self._parts, random)
-            checkpoint.prune(self.out, self.options.save_total_limit)
-        self.world.gather(None)  # nobody leaves while the checkpoint is written
-        return {"event": "checkpoint", "step": step, "folder": str(path)}
-
-    def _save_model(self, folder: Path, step: int) -> None:
-        facts = {**self._facts, "step": step}
-        if learnt := self.objective.temperature.values():
-            facts["learnt_temperature"] = learnt
-        if self.best.score is not None:
-            facts["evaluation"] = {"score": self.best.score, "step": self.best.step}
-        checkpoint.save_model(folder, self.backbone, self._adapter, self._base, facts)
-        (folder / "README.md").write_text(card.text(self._base, facts, is_adapter=self._adapter is not None))
-
-    def _publish(self, step: int) -> None:
-        if self.options.merge and self._adapter is not None:
-            self._adapter.merge_and_unload()  # in place: the backbone's modules are plain ones again
-            self._adapter = None
-        if self.world.leads:
-            with checkpoint.written_whole(self.out / "final") as folder:
-                self._save_model(folder, step)
-            checkpoint.publish(self.out / "final", self.out)
-
-    def _resumed(self, resume: str, allow_changed: Collection[str]) -> int:
-        found = checkpoint.find(self.out, resume)
-        if found is None:
-            return 0
-        step = checkpoint.load_state(
-            found, self.pairs.digest, self._kept, self._parts, self.world.rank, allow_changed
-        )
-        checkpoint.load_weights(self.model, found)
-        log.info("going on from %s", found)
-        return step
+        return {"event": "checkpoint", "step": step, "folder": str(self.saving.save(step))}
 
 
 def _not_finite(what: str, value: float, step: int, batch: Batch) -> DataError:

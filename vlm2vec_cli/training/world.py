@@ -7,6 +7,7 @@ accelerate's process group (NCCL, gloo, ...), Python objects through a gloo grou
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, distributed
 
 from vlm2vec_cli import launch
-from vlm2vec_cli.errors import UnavailableError, UserError
+from vlm2vec_cli.errors import UnavailableError, UsageError, UserError
 from vlm2vec_cli.grad_cache import Gathered
 
 Thing = TypeVar("Thing")
@@ -165,7 +166,17 @@ class _Told(Exception):
 
 
 def join(device: str) -> World:
-    """The world that the environment describes, as torchrun, accelerate and we ourselves set it."""
+    """The world that the environment describes, as torchrun, accelerate and we ourselves set it.
+
+    Raises UsageError for a way of accelerate that shards the model.
+    """
+    for name in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+        # accelerate would leave these to an Accelerator.prepare, which nobody calls here.
+        if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() in ("true", "1"):
+            raise UsageError(
+                f"the accelerate config asks for {name}, but every process here holds the whole model",
+                hint="distributed_type: MULTI_GPU; --gradient-checkpointing and --chunk-tokens save memory",
+            )
     if not launch.is_member():
         return ALONE
     return Several(cpu=device == "cpu" or not torch.accelerator.is_available())
