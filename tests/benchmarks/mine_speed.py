@@ -117,7 +117,7 @@ def product(folder: Path) -> Spent:
 def search(folder: Path) -> Spent:
     """Seconds for the exact nearest of every query, as many as the command asks for."""
     from vlm2vec_cli.mining.settings import Settings
-    from vlm2vec_cli.mining.topk import Rows, parallel_top_k, query_rows
+    from vlm2vec_cli.nearest import Rows, parallel_top_k, query_rows
 
     queries, targets = np.load(folder / "queries.npy"), np.load(folder / "targets.npy", mmap_mode="r")
     k = Settings(vectors="", **OPTIONS).resolved_range_max(1) + 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vlm2vec_cli.mining.search import Faiss
-from vlm2vec_cli.mining.topk import Rows, top_k, unit_rows
+from vlm2vec_cli.nearest import Rows, top_k, unit_rows
 
 pytest.importorskip("faiss", reason="an optional dependency")
 

@@ -98,13 +98,10 @@ def naive(
 # ------------------------------------------------------------ search
 
 
-@pytest.fixture(params=["sifted", "sorted", "tiny blocks"])
+@pytest.fixture(params=["found", "sorted", "tiny blocks"])
 def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The ways through the search: by sifting, by sorting everything, in blocks of a few rows and columns."""
-    if request.param == "sorted":
-        monkeypatch.setattr(search, "MARGIN", 1 << 20)
-    else:
-        monkeypatch.setattr(search, "MARGIN", 3)
+    """The ways through the search: the nearest alone, sorting all, blocks of a few rows and columns."""
+    monkeypatch.setattr(search, "FEW", 0 if request.param == "sorted" else 2)
     if request.param == "tiny blocks":
         monkeypatch.setattr(search, "QUERY_BLOCK", 3)
         monkeypatch.setattr(search, "COLUMN_BLOCK", 7)

@@ -17,7 +17,7 @@ from vlm2vec_cli.mining.identity import references
 from vlm2vec_cli.mining.pairs import Pairs
 from vlm2vec_cli.mining.settings import Settings
 from vlm2vec_cli.mining.summary import low_positives
-from vlm2vec_cli.mining.topk import Floats
+from vlm2vec_cli.nearest import Floats
 
 SIDE = 220
 FRAMES = 3

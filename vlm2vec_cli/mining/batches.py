@@ -12,7 +12,7 @@ from itertools import islice
 
 import numpy as np
 
-from vlm2vec_cli.mining.topk import Ints
+from vlm2vec_cli.nearest import Ints
 
 LOOKED_THROUGH = 4  # times the size of a batch: pairs without a link that may fill it
 

@@ -14,7 +14,7 @@ from vlm2vec_cli.mining.identity import normal_text
 from vlm2vec_cli.mining.pairs import Pairs
 from vlm2vec_cli.mining.pool import Pool
 from vlm2vec_cli.mining.stock import Units
-from vlm2vec_cli.mining.topk import Floats, Found, Ints, nothing
+from vlm2vec_cli.nearest import Floats, Found, Ints, nothing
 
 WORD = re.compile(r"\w+")
 PLACEHOLDER = re.compile(r"<(?:image|video)>")

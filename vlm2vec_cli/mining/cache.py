@@ -16,7 +16,7 @@ import orjson
 
 from vlm2vec_cli.errors import DataError, UserError
 from vlm2vec_cli.media import MediaReader
-from vlm2vec_cli.mining.topk import Floats
+from vlm2vec_cli.nearest import Floats
 
 WRITTEN_AT_ONCE = 1024
 

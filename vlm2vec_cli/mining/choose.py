@@ -14,8 +14,8 @@ from vlm2vec_cli.mining.pairs import Pairs
 from vlm2vec_cli.mining.pool import Pool
 from vlm2vec_cli.mining.search import Search
 from vlm2vec_cli.mining.settings import Settings
-from vlm2vec_cli.mining.topk import Floats, Found, Ints, query_rows
 from vlm2vec_cli.mining.window import CANDIDATE, REASONS, RESCORE, TOO_NEAR, Window, too_near, window
+from vlm2vec_cli.nearest import Floats, Found, Ints, query_rows
 
 SCORED_AT_ONCE = 16
 Forbidden = list[dict[int, int]]

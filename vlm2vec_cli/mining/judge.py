@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlm2vec_cli.mining.pairs import Pairs
-from vlm2vec_cli.mining.topk import QUERY_ROWS, Floats, Ints, Rows, dots
 from vlm2vec_cli.mining.vectors import Side
+from vlm2vec_cli.nearest import QUERY_ROWS, Floats, Ints, Rows, dots
 
 Encode = Callable[[Side, Sequence[int]], None]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from vlm2vec_cli.mining.pairs import DEFAULT_DATASET, Mark, Pairs
-from vlm2vec_cli.mining.topk import Ints
+from vlm2vec_cli.nearest import Ints
 
 RULES = ("positive", "same_query", "positive_ids", "key", "existing", "same_document", "near_duplicate")
 POSITIVE, SAME_QUERY, POSITIVE_IDS, KEY, EXISTING, SAME_DOCUMENT, NEAR_DUPLICATE = range(1, 8)

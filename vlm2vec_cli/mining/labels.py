@@ -14,7 +14,7 @@ from vlm2vec_cli.errors import DataError
 from vlm2vec_cli.mining.pairs import Pairs
 from vlm2vec_cli.mining.pool import Pool
 from vlm2vec_cli.mining.settings import SCORE_LIMITS, TEXT_OF_POSITIVE, Settings
-from vlm2vec_cli.mining.topk import QUERY_ROWS, Floats, Found, Ints, Rows, dots, nothing, top_k
+from vlm2vec_cli.nearest import QUERY_ROWS, Floats, Found, Ints, Rows, dots, nothing, top_k
 from vlm2vec_cli.streams import read_lines
 
 Neighbors = Mapping[str, list[tuple[str, float | None]]]

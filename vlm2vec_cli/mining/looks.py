@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vlm2vec_cli.mining.topk import Ints
+from vlm2vec_cli.nearest import Ints
 
 SIDE = 16
 CLEARLY = 2  # grey levels of 0..255

@@ -8,7 +8,7 @@ import numpy as np
 from vlm2vec_cli.errors import DataError
 from vlm2vec_cli.mining.known import Known
 from vlm2vec_cli.mining.pairs import DEFAULT_DATASET, Offers, Pairs
-from vlm2vec_cli.mining.topk import Ints
+from vlm2vec_cli.nearest import Ints
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from vlm2vec_cli.mining.pool import Pool, pools
 from vlm2vec_cli.mining.search import Among, Nowhere, Search, faiss_module
 from vlm2vec_cli.mining.settings import Settings
 from vlm2vec_cli.mining.summary import Summary, summarize
-from vlm2vec_cli.mining.topk import Rows
 from vlm2vec_cli.mining.vectors import Side, Vectors, from_rows
+from vlm2vec_cli.nearest import Rows
 from vlm2vec_cli.progress import bar
 from vlm2vec_cli.schemas.item import ITEM
 from vlm2vec_cli.schemas.pair import PAIR
@@ -215,7 +215,7 @@ class Run:
             return pool, ByWords(pairs, pool)
         matrix, targets = self._vectors.matrix(), self._targets.index()
         if settings.method == "dense":
-            return pool, Among(pairs, pool, matrix, self._queries.index(), targets, settings.backend)
+            return pool, Among(pairs, pool, matrix, self._queries.index(), targets, settings)
         if neighbors is not None:
             own = labels.given(neighbors, pairs, pool, settings)
             for name in ("num_unlisted", "num_unknown"):

@@ -1,5 +1,6 @@
 """Where a pair's nearest targets come from: a search among vectors, a table of labels, or nowhere."""
 
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -7,10 +8,23 @@ import numpy as np
 from vlm2vec_cli.errors import UnavailableError
 from vlm2vec_cli.mining.pairs import Pairs
 from vlm2vec_cli.mining.pool import Pool
-from vlm2vec_cli.mining.settings import Backend
-from vlm2vec_cli.mining.topk import QUERY_ROWS, Floats, Found, Ints, Rows, dots, nothing, parallel_top_k
+from vlm2vec_cli.mining.settings import Settings
+from vlm2vec_cli.nearest import (
+    QUERY_ROWS,
+    Floats,
+    Found,
+    Ints,
+    MakeProduct,
+    OnProcessor,
+    Rows,
+    dots,
+    nothing,
+    parallel_top_k,
+    top_k,
+)
 
 ADDED_ROWS = 65536
+WORTH_LOOKING = 10**12  # multiplications of a search from which on --device auto looks for an accelerator
 
 
 class Search(Protocol):
@@ -55,18 +69,21 @@ class Among:
     has_scores = True
 
     def __init__(
-        self, pairs: Pairs, pool: Pool, matrix: Floats, queries: Ints, targets: Ints, backend: Backend
+        self, pairs: Pairs, pool: Pool, matrix: Floats, queries: Ints, targets: Ints, settings: Settings
     ) -> None:
         self._targets = Rows(matrix, targets[pool.units])
         self._queries = Rows(matrix, queries[np.array(pairs.query, dtype=np.int64)])
         self._positives = Rows(matrix, targets[np.array(pairs.positive, dtype=np.int64)])
-        self._index = Faiss(self._targets) if backend == "faiss" else None
+        self._index = Faiss(self._targets) if settings.backend == "faiss" else None
+        self._product = product_on(settings.device, len(pool.rows) * matrix.shape[1] * len(pool))
 
     def nearest(self, rows: Ints, k: int) -> Found:
         """The nearest, exactly ranked."""
         queries = self._queries.take(rows)
         if self._index is not None:
             return self._index.top_k(queries, k)
+        if self._product is not OnProcessor:
+            return top_k(queries, self._targets, k, product=self._product)
         return parallel_top_k(queries, self._targets, k)
 
     def positive(self, rows: Ints) -> Floats:
@@ -103,6 +120,20 @@ class Faiss:
         scores = dots(np.repeat(queries, wanted, axis=0), self._targets.take(flat)).reshape(targets.shape)
         order = np.lexsort((targets, -scores), axis=1)
         return Found(np.take_along_axis(scores, order, axis=1), np.take_along_axis(targets, order, axis=1))
+
+
+def product_on(device: str, size: int) -> MakeProduct:
+    """What multiplies on the device of this name, for a search of `size` multiplications.
+
+    UsageError for a device that there is not.
+    """
+    if device == "cpu" or (device == "auto" and size < WORTH_LOOKING):
+        return OnProcessor
+    from vlm2vec_cli.encoder import pick_device  # torch loads here
+    from vlm2vec_cli.nearest.device import OnDevice
+
+    place = pick_device(device)
+    return OnProcessor if place.type == "cpu" else partial(OnDevice, device=place)
 
 
 def faiss_module() -> Any:

@@ -38,6 +38,7 @@ class Settings:
     replace: bool = False
     on_short: OnShort = "keep"
     backend: Backend = "exact"
+    device: str = "auto"
     media_identity: MediaIdentity = "bytes"
     same_document: SameDocument = "allow"
     near_duplicates: int | None = None

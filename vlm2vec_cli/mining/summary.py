@@ -13,8 +13,8 @@ from vlm2vec_cli.mining.choose import Choices
 from vlm2vec_cli.mining.pairs import Pairs
 from vlm2vec_cli.mining.pool import Pool
 from vlm2vec_cli.mining.settings import Settings
-from vlm2vec_cli.mining.topk import Floats, Ints
 from vlm2vec_cli.mining.window import BEYOND, CANDIDATE, REASONS
+from vlm2vec_cli.nearest import Floats, Ints
 
 log = logging.getLogger(__name__)
 

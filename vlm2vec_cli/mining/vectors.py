@@ -14,7 +14,7 @@ import numpy as np
 from vlm2vec_cli.errors import DataError, UserError
 from vlm2vec_cli.mining.identity import literal_key
 from vlm2vec_cli.mining.stock import Units, numbers
-from vlm2vec_cli.mining.topk import Floats, Ints, unit_rows
+from vlm2vec_cli.nearest import Floats, Ints, unit_rows
 from vlm2vec_cli.schemas.base import Record, Row
 
 WRITTEN_AT_ONCE = 1024

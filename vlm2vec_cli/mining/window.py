@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vlm2vec_cli.mining.known import POSITIVE, RULES, SAME_QUERY
 from vlm2vec_cli.mining.settings import Settings
-from vlm2vec_cli.mining.topk import Floats, Ints
+from vlm2vec_cli.nearest import Floats, Ints
 
 FILTERS = ("absolute_margin", "relative_margin", "max_score", "min_score")
 REASONS = ("candidate", *RULES, *FILTERS, "range_min", "rescore", "beyond")

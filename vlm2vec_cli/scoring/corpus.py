@@ -8,30 +8,15 @@ Q queries, N candidates, D dimensions, R ranks; -1 fills the ends of short rows.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vlm2vec_cli.nearest import Floats, Ints, Vectors
+
 Ties = Literal["id", "optimistic", "pessimistic"]
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 Relevant = Callable[[Ints, Ints], NDArray[np.bool_]]  # queries (Q,), candidates (Q, R) -> (Q, R)
-
-
-class Vectors(Protocol):
-    """Float32 vectors (N, D) of which blocks are taken: an array, or rows that are decoded block by block."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(N, D)."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: Any, /) -> Floats:
-        """The rows at a slice, or at an array of numbers of any shape."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +49,12 @@ def by_id(ids: Sequence[str]) -> Ints:
 
 def order(score_QR: Floats, tie_QR: Ints, hit_QR: NDArray[np.bool_] | None, ties: Ties) -> Ints:
     """Positions that sort each row by the rule above; copies of one candidate keep their order."""
-    keys: list[NDArray[np.generic]] = [-tie_QR]
-    if ties != "id":
-        assert hit_QR is not None
-        keys.append(hit_QR if ties == "pessimistic" else ~hit_QR)
-    return np.lexsort((*keys, -score_QR), axis=-1)
+    return np.lexsort((*tie_keys(tie_QR, hit_QR, ties), -score_QR), axis=-1)
+
+
+def tie_keys(tie_QR: Ints, hit_QR: NDArray[np.bool_] | None, ties: Ties) -> tuple[NDArray[np.generic], ...]:
+    """What sorts equal scores, ascending, the last key first."""
+    if ties == "id":
+        return (-tie_QR,)
+    assert hit_QR is not None
+    return (-tie_QR, hit_QR if ties == "pessimistic" else ~hit_QR)

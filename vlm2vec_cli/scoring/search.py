@@ -1,8 +1,8 @@
 """Exact search: which candidates are nearest to each query, in blocks and in bounded memory.
 
 A score is the dot product in float64, rounded to float32, so it depends on the two vectors alone: neither
-block sizes nor the order of candidates nor threads change it, and equal vectors tie exactly. Large corpora
-are sifted in float32 first; whatever could be among the first after rounding errors is scored exactly.
+block sizes nor the order of candidates nor threads change it, and equal vectors tie exactly. Where few of
+many candidates are wanted, `nearest` finds them; else everything is scored and sorted.
 
 Q queries, N candidates, D dimensions, R ranks, P pool entries, C a block's columns, U a union of pools, X any
 flat list; -1 fills the ends of short rows.
@@ -10,31 +10,36 @@ flat list; -1 fills the ends of short rows.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vlm2vec_cli.scoring.corpus import Block, Corpus, Floats, Ints, Vectors, order
+from vlm2vec_cli.nearest import Floats, Ints, Rows, Vectors, query_rows, top_k
+from vlm2vec_cli.scoring.corpus import Block, Corpus, order, tie_keys
 
 QUERY_BLOCK = 512
 COLUMN_BLOCK = 8192
 MAX_SCORES = 1 << 22  # scores of one block held at once: 16 MB
 MAX_GATHERED = 1 << 18  # numbers of gathered vectors held at once: 2 MB in float64, what caches hold
 SHARED = 16  # pools are scored pair by pair where together they are more than 16 times as large as one
-MARGIN = 64  # candidates kept beyond the depth, for those that rounding may have pushed out
+FEW = 0.5  # the share of candidates beyond which sorting everything is faster
 
 
 def search_all(corpus: Corpus, rows_QD: Vectors, query_Q: Ints, depth: int) -> Iterator[Block]:
     """The first `depth` of all candidates for each query; `query_Q` are the numbers of the rows `rows_QD`."""
     num_candidates = len(corpus.rows_ND)
     depth = min(depth, num_candidates)
-    sift = num_candidates > 2 * (depth + MARGIN)
-    longest = _longest(corpus.rows_ND) if sift and len(query_Q) else 0.0
-    size = min(QUERY_BLOCK, max(1, MAX_SCORES // (COLUMN_BLOCK if sift else num_candidates)))
+    few = depth < FEW * num_candidates
+    targets = Rows(corpus.rows_ND, longest=_longest(corpus.rows_ND) if few and len(query_Q) else 0.0)
+    size = min(QUERY_BLOCK, query_rows(depth) if few else max(1, MAX_SCORES // num_candidates))
     for start in range(0, len(query_Q), size):
         block_Q = query_Q[start : start + size]
         block_QD = np.asarray(rows_QD[block_Q])
-        if sift:
-            index_QR, score_QR = _sifted(corpus, block_QD, block_Q, depth, longest)
+        if few:
+            found = top_k(block_QD, targets, depth, ties=partial(_tie_keys, corpus, block_Q))
+            index_QR, score_QR = found.targets, found.scores
         else:
             index_QR, score_QR = _sorted(corpus, block_QD, block_Q, depth)
         yield Block(block_Q, index_QR, score_QR, np.full(len(block_Q), num_candidates), True)
@@ -138,61 +143,16 @@ def _sorted(corpus: Corpus, rows_QD: Floats, query_Q: Ints, depth: int) -> tuple
     return _ranked(corpus, query_Q, index_QR, score_QR, depth)
 
 
-def _sifted(
-    corpus: Corpus, rows_QD: Floats, query_Q: Ints, depth: int, longest: float
-) -> tuple[Ints, Floats]:
-    """By float32 products first; exact scores decide among those within rounding errors of the last place."""
-    near_QM, index_QM = _nearest(rows_QD, corpus.rows_ND, depth + MARGIN)
-    # A sum of D float32 products is off by at most D * 2^-24 * |q| * |c|; two more for the final rounding.
-    error_Q = (rows_QD.shape[1] + 2) * 2.0**-24 * np.linalg.norm(rows_QD, axis=1) * longest
-    order_QM = np.argsort(-near_QM, axis=1, kind="stable")
-    near_QM, index_QM = np.take_along_axis(near_QM, order_QM, 1), np.take_along_axis(index_QM, order_QM, 1)
-    reach_Q = (near_QM >= (near_QM[:, depth - 1] - 2 * error_Q)[:, None]).sum(axis=1)
-    sure_Q = reach_Q < near_QM.shape[1]
-    index_QR = np.empty((len(rows_QD), depth), np.int64)
-    score_QR = np.empty((len(rows_QD), depth), np.float32)
-    if sure_Q.any():
-        index_QC = index_QM[sure_Q][:, : reach_Q[sure_Q].max()]
-        score_QC = _exact_at(rows_QD[sure_Q], corpus.rows_ND, index_QC)
-        index_QR[sure_Q], score_QR[sure_Q] = _ranked(corpus, query_Q[sure_Q], index_QC, score_QC, depth)
-    unsure = np.flatnonzero(~sure_Q)
-    size = max(1, MAX_SCORES // len(corpus.rows_ND))
-    for start in range(0, len(unsure), size):
-        part = unsure[start : start + size]
-        index_QR[part], score_QR[part] = _sorted(corpus, rows_QD[part], query_Q[part], depth)
-    return index_QR, score_QR
+def _tie_keys(corpus: Corpus, query_Q: Ints, row_X: Ints, index_X: Ints) -> tuple[NDArray[Any], ...]:
+    """What sorts equal scores of the queries `query_Q[row_X]` with the candidates `index_X`."""
+    hit_X = corpus.relevant(query_Q[row_X], index_X[:, None])[:, 0] if corpus.relevant else None
+    return tie_keys(corpus.tie_N[index_X], hit_X, corpus.ties)
 
 
 def _longest(rows_ND: Vectors) -> float:
     """The length of the longest row."""
     blocks = (rows_ND[start : start + COLUMN_BLOCK] for start in range(0, len(rows_ND), COLUMN_BLOCK))
     return max(float(np.sqrt(np.einsum("nd,nd->n", block_CD, block_CD).max())) for block_CD in blocks)
-
-
-def _nearest(rows_QD: Floats, rows_ND: Vectors, count: int) -> tuple[Floats, Ints]:
-    """The `count` largest float32 products of each query, unordered: scores and candidates."""
-    best_QM = np.full((len(rows_QD), 0), -np.inf, np.float32)
-    index_QM = np.full((len(rows_QD), 0), -1, np.int64)
-    for start in range(0, len(rows_ND), COLUMN_BLOCK):
-        score_QC = rows_QD @ rows_ND[start : start + COLUMN_BLOCK].T
-        if best_QM.shape[1] < count:
-            index_QC = np.broadcast_to(np.arange(start, start + score_QC.shape[1]), score_QC.shape)
-        else:
-            found_X = np.flatnonzero(score_QC > best_QM.min(axis=1)[:, None])  # faster than nonzero in 2-D
-            if not len(found_X):
-                continue
-            row_X, column_X = np.divmod(found_X, score_QC.shape[1])
-            packed_QC = _packed(row_X, column_X, len(rows_QD))
-            score_QC = np.take_along_axis(score_QC, np.maximum(packed_QC, 0), 1)
-            score_QC[packed_QC < 0] = -np.inf
-            index_QC = np.where(packed_QC >= 0, packed_QC + start, -1)
-        best_QM = np.concatenate([best_QM, score_QC], axis=1)
-        index_QM = np.concatenate([index_QM, index_QC], axis=1)
-        if best_QM.shape[1] > count:
-            keep_QM = np.argpartition(best_QM, best_QM.shape[1] - count, axis=1)[:, -count:]
-            best_QM = np.take_along_axis(best_QM, keep_QM, 1)
-            index_QM = np.take_along_axis(index_QM, keep_QM, 1)
-    return best_QM, index_QM
 
 
 def _pool_block(corpus: Corpus, rows_QD: Vectors, query_Q: Ints, pools: Sequence[Ints]) -> Block:

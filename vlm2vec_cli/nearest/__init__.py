@@ -1,50 +1,76 @@
-"""The k nearest targets of each query, exact, in bounded memory.
+"""The k nearest targets of each query, exact, in bounded memory: the one search of mining and scoring.
 
-Scores are dot products of unit vectors. A block of queries meets a block of targets in one float32 matrix
-product, whose rounding depends on how the blocks are cut. So every target within twice the rounding bound of
-the k-th is held, its score is summed again in float64 and rounded to float32 once, and only then ranked:
-the result is that of a float64 computation over everything, whatever the blocks. Of equal scores the lower
-row of the targets comes first.
+A block of queries meets a block of targets in one float32 matrix product, whose rounding depends on how the
+blocks are cut and on the device. So every target within twice the rounding bound of the k-th is held, its
+score is summed again in float64 and rounded to float32 once, and only then ranked: the result is that of a
+float64 computation over everything, whatever the blocks. Of equal scores the lower row of the targets comes
+first, or what `ties` says.
 
     Q queries of a block, T targets of a block, N targets in all, D dimension, C held candidates
 """
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
+from vlm2vec_cli.nearest.product import Floats, Ints, OnProcessor, Product
+
+__all__ = [
+    "QUERY_ROWS", "Floats", "Found", "Ints", "MakeProduct", "OnProcessor", "Product", "Rows", "Vectors", "dots",
+    "nothing", "parallel_top_k", "query_rows", "top_k", "unit_rows",
+]  # fmt: skip
 
 QUERY_ROWS = 4096
 PART_ROWS = 512
-TARGET_ROWS = 4096
 HELD = 1 << 20  # candidates wanted for one block of queries
-LOOKED_AT = 1 << 20  # scores looked at in one go
-GROUP = 128  # columns of the score matrix that share one look at their maximum
 SUMMED_BYTES = 1 << 20  # fits the second cache
+
+MakeProduct = Callable[[Floats], Product]
+Ties = Callable[[Ints, Ints], tuple[NDArray[Any], ...]]
+"""Sort keys (C,) of equal scores, the last one first, from rows of queries and targets (C,)."""
+
+
+class Vectors(Protocol):
+    """Float32 vectors (M, D) of which blocks are taken: an array, or rows that are decoded block by block."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(M, D)."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> Floats:
+        """The rows at a slice, or at an array of numbers of any shape."""
+        ...
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows of a matrix of unit vectors (M, D) that may lie on disk: row i is `matrix[index[i]]`."""
+    """Rows of a matrix that may lie on disk: row i is `matrix[index[i]]`, without an index `matrix[i]`.
 
-    matrix: Floats
-    index: Ints
+    `longest` is the length of the longest row, or more.
+    """
+
+    matrix: Vectors
+    index: Ints | None = None
+    longest: float = 1.0
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.matrix if self.index is None else self.index)
 
     def block(self, low: int, high: int) -> Floats:
         """Rows low..high (high - low, D)."""
-        return np.asarray(self.matrix[self.index[low:high]])
+        return np.asarray(self.matrix[slice(low, high) if self.index is None else self.index[low:high]])
 
     def take(self, rows: Ints) -> Floats:
         """The named rows (len(rows), D)."""
-        return np.asarray(self.matrix[self.index[rows]])
+        return np.asarray(self.matrix[rows if self.index is None else self.index[rows]])
 
 
 @dataclass(frozen=True)
@@ -87,12 +113,21 @@ def dots(left: Floats, right: Floats) -> Floats:
     return scores
 
 
-def top_k(queries: Floats, targets: Rows, k: int, *, block: int = TARGET_ROWS) -> Found:
+def top_k(
+    queries: Floats,
+    targets: Rows,
+    k: int,
+    *,
+    block: int | None = None,
+    product: MakeProduct = OnProcessor,
+    ties: Ties | None = None,
+) -> Found:
     """The k best of `targets` (or all, if they are fewer) for each row of `queries` (Q, D)."""
     wanted = min(k, len(targets))
     if not wanted or not len(queries):
         return nothing(len(queries), wanted)
-    held = _Held(queries, wanted, targets)
+    held = _Held(queries, wanted, targets, product(queries), ties or _lower_first)
+    block = block or held.product.block_rows
     low = 0
     while low < len(targets):
         # A short first block gives every query a threshold early.
@@ -117,14 +152,15 @@ def parallel_top_k(queries: Floats, targets: Rows, k: int) -> Found:
 class _Held:
     """The candidates of one block of queries: flat arrays (C,) of query row, target, and rounded score."""
 
-    def __init__(self, queries: Floats, wanted: int, targets: Rows) -> None:
+    def __init__(self, queries: Floats, wanted: int, targets: Rows, product: Product, ties: Ties) -> None:
         self.queries, self.wanted, self.targets = queries, wanted, targets
-        # A float32 dot product of unit vectors, in any order of summation, is off by less than this.
-        self.slack = np.float32((queries.shape[1] + 4) * 2.0**-23)
+        self.product, self.ties = product, ties
+        # A float32 dot product, in any order of summation, is off by less than this.
+        lengths = np.sqrt(np.einsum("qd,qd->q", queries, queries, dtype=np.float64))
+        self.slack = ((queries.shape[1] + 4) * 2.0**-23 * targets.longest * lengths).astype(np.float32)
         self.floor = np.full(len(queries), -np.inf, dtype=np.float32)
         self.parts: list[tuple[Ints, Ints, Floats]] = []
         self.count = 0
-        self._product = np.empty(0, dtype=np.float32)  # fresh memory for each block costs a tenth of the time
 
     @property
     def crowded(self) -> bool:
@@ -132,17 +168,14 @@ class _Held:
 
     def meet(self, block_TD: Floats, first: int) -> None:
         """Holds whatever of one block of targets may still be among the best."""
-        num_scores = len(self.queries) * len(block_TD)
-        if self._product.size < num_scores:
-            self._product = np.empty(num_scores, dtype=np.float32)
-        scores_QT = self._product[:num_scores].reshape(len(self.queries), len(block_TD))
-        np.matmul(self.queries, block_TD.T, out=scores_QT)
-        if not first and scores_QT.shape[1] > self.wanted:
-            self.floor = np.partition(scores_QT, -self.wanted, axis=1)[:, -self.wanted] - 2 * self.slack
-        step = max(1, LOOKED_AT // len(block_TD))
-        for low in range(0, len(scores_QT), step):
-            rows, columns = at_least(scores_QT[low : low + step], self.floor[low : low + step])
-            self.parts.append((rows + low, columns + first, scores_QT[rows + low, columns]))
+        self.product.meet(block_TD)
+        if not first and len(block_TD) > self.wanted:
+            self.floor = self.product.kth(self.wanted) - 2 * self.slack
+        step = max(1, self.product.looked_at // len(block_TD))
+        for low in range(0, len(self.queries), step):
+            high = min(low + step, len(self.queries))
+            rows, columns, scores = self.product.at_least(low, high, self.floor[low:high])
+            self.parts.append((rows, columns + first, scores))
             self.count += len(rows)
             if self.crowded:
                 self._shrink()
@@ -152,7 +185,7 @@ class _Held:
         rank = np.argsort(best_first(rows, scores))
         rows, targets, scores = rows[rank], targets[rank], scores[rank]
         kth = np.flatnonzero(places(rows) == self.wanted - 1)
-        self.floor[rows[kth]] = np.maximum(self.floor[rows[kth]], scores[kth] - 2 * self.slack)
+        self.floor[rows[kth]] = np.maximum(self.floor[rows[kth]], scores[kth] - 2 * self.slack[rows[kth]])
         keep = scores >= self.floor[rows]
         self._hold(rows[keep], targets[keep], scores[keep])
         if self.crowded:  # masses of near-equal scores: rank exactly now, so that what is held stays bounded
@@ -174,7 +207,7 @@ class _Held:
         for low in range(0, len(rows), step):
             some = slice(low, low + step)
             exact[some] = dots(self.queries[rows[some]], self.targets.take(targets[some]))
-        rank = np.lexsort((targets, -exact, rows))
+        rank = np.lexsort((*self.ties(rows, targets), -exact, rows))
         return rows, targets, exact, rank[places(rows[rank]) < self.wanted]
 
     def best(self) -> Found:
@@ -185,17 +218,6 @@ class _Held:
         return Found(exact[rank].reshape(shape), targets[rank].reshape(shape))
 
 
-def at_least(scores_QT: Floats, floor: Floats) -> tuple[Ints, Ints]:
-    """Rows and columns of the scores that reach their row's floor; a maximum settles most groups."""
-    num_grouped = scores_QT.shape[1] // GROUP * GROUP
-    groups = scores_QT[:, :num_grouped].reshape(len(scores_QT), -1, GROUP)
-    group_rows, group = np.nonzero(groups.max(axis=2) >= floor[:, None]) if num_grouped else _no_places()
-    near, column = np.nonzero(groups[group_rows, group] >= floor[group_rows, None])
-    last_rows, last_columns = np.nonzero(scores_QT[:, num_grouped:] >= floor[:, None])
-    rows = np.concatenate([group_rows[near], last_rows])
-    return rows, np.concatenate([group[near] * GROUP + column, last_columns + num_grouped])
-
-
 def best_first(rows: Ints, scores: Floats) -> Ints:
     """One integer an entry that sorts by row, then by falling score."""
     bits = (scores + np.float32(0)).view(np.int32).astype(np.int64)  # + 0 makes one zero of two
@@ -204,8 +226,8 @@ def best_first(rows: Ints, scores: Floats) -> Ints:
     return keys
 
 
-def _no_places() -> tuple[Ints, Ints]:
-    return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+def _lower_first(rows: Ints, targets: Ints) -> tuple[NDArray[Any], ...]:
+    return (targets,)
 
 
 def places(rows: Ints) -> Ints:
