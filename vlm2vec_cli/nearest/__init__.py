@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from vlm2vec_cli.nearest.product import Floats, Ints, OnProcessor, Product
 
 __all__ = [
-    "QUERY_ROWS", "Floats", "Found", "Ints", "MakeProduct", "OnProcessor", "Product", "Rows", "Vectors", "dots",
-    "nothing", "parallel_top_k", "query_rows", "top_k", "unit_rows",
+    "QUERY_ROWS", "Floats", "Found", "Ints", "MakeProduct", "OnProcessor", "Product", "Rows", "Vectors",
+    "dots", "nothing", "parallel_top_k", "query_rows", "top_k", "unit_rows",
 ]  # fmt: skip
 
 QUERY_ROWS = 4096
