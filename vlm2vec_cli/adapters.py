@@ -26,8 +26,6 @@ TARGETS = {
     "vlm2vec-v2": ("q_proj", "k_proj", "v_proj", "o_proj", "down_proj"),
     "vlm2vec-v2.1": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
 }
-# What of the vision tower is trained beside an adapter, by module name.
-VISION: dict[str, list[str] | None] = {"frozen": None, "merger": ["merger"], "trained": ["visual"]}
 # Module names of adapters as older libraries and other code wrote them, and ours; what is left is the same.
 _NAMES = (
     (r"(layers|embed_tokens|norm)\b", r"language_model.\1"),  # Qwen2-VL before transformers 4.52, Phi-3.5-V
@@ -122,7 +120,7 @@ def create(
         init_lora_weights="gaussian",
         use_dora=dora,
         bias="none",
-        modules_to_save=VISION[vision],
+        modules_to_save=vision_parts(model, vision) or None,
     )
     torch.manual_seed(seed)
     with _quiet_peft():
@@ -143,6 +141,17 @@ def target_modules(names: Sequence[str]) -> list[str]:
     ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'down_proj']
     """
     return list(dict.fromkeys(module for name in names for module in TARGETS.get(name, (name,))))
+
+
+def vision_parts(model: torch.nn.Module, vision: str) -> list[str]:
+    """Names of the modules of a Qwen-VL model's tower that --vision trains: none when frozen, all of it, or
+    the mergers: that at its end and, in Qwen3-VL, those of its inner layers."""
+    if vision == "frozen":
+        return []
+    if vision == "trained":
+        return ["visual"]
+    names = (name for name, _ in model.named_modules())
+    return [name for name in names if re.fullmatch(r"visual\.(merger|deepstack_merger_list\.\d+)", name)]
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import golden
+from backbones import qwen3_vl
 from vlm2vec_cli import adapters
 from vlm2vec_cli.adapters import inner_key, outer_key
 from vlm2vec_cli.errors import UsageError
@@ -107,6 +108,21 @@ def on_no_device(size: str) -> torch.nn.Module:
     )
     with torch.device("meta"):
         return Qwen2VLModel(config)
+
+
+def test_the_mergers_of_qwen3_are_all_trained(tmp_path: Path) -> None:
+    model = qwen3_vl(tmp_path).model
+    made = adapters.create(
+        model, r=2, alpha=4, dropout=0.0, targets=["q_proj"], dora=False, seed=0, vision="merger"
+    )
+    trained = {name for name, one in made.named_parameters() if one.requires_grad and "lora_" not in name}
+    inner = {
+        name.partition(".visual.")[2].partition(".modules_to_save")[0]
+        for name in trained
+        if ".visual." in name
+    }
+    assert inner == {"merger", *(f"deepstack_merger_list.{number}" for number in range(3))}
+    assert len(trained) == 4 * 6
 
 
 @pytest.mark.parametrize(("vision", "part"), [("merger", "visual.merger."), ("trained", "visual.")])

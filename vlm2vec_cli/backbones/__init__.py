@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from vlm2vec_cli import plugins
 from vlm2vec_cli.errors import UnavailableError
@@ -110,6 +110,10 @@ class Backbone(Protocol):
         """(B, D) states of the last tokens after the final norm, not normalised, in the model's dtype."""
         ...
 
+    def stock(self, one: Encoded, *, left: int = 0, right: int = 0) -> torch.Tensor:
+        """(D,) state of one input's last token as stock transformers computes it, with so much padding."""
+        ...
+
     def seeing_once(self) -> AbstractContextManager[None]:
         """Inside, each distinct picture passes a frozen vision tower once, however many passes use it."""
         ...
@@ -120,13 +124,4 @@ class Backbone(Protocol):
 
     def save(self, folder: Path, *, dtype: torch.dtype | None = None) -> None:
         """Full weights, tokenizer and processor files in the family's standard layout."""
-        ...
-
-
-@runtime_checkable
-class Stock(Protocol):
-    """A backbone that can also go the way of stock transformers, for `embed --check`."""
-
-    def stock(self, one: Encoded, *, left: int = 0, right: int = 0) -> torch.Tensor:
-        """(D,) state of one input's last token as stock transformers computes it, with so much padding."""
         ...

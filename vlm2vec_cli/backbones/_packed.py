@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -65,8 +66,22 @@ class Packed(ABC):
         """(sum of visual tokens, features): one pass of the vision tower."""
 
     @abstractmethod
+    def stock_states(self, one: Encoded, given: dict[str, Tensor], slots: Tensor) -> Tensor:
+        """(1, tokens, D) of transformers' own forward pass over a padded row.
+
+        `given` holds its input_ids, attention_mask and 1-D position_ids (1, tokens), `slots` (V,) the places
+        of the visual tokens.
+        """
+
+    @abstractmethod
+    def processor_files(self) -> dict[str, dict[str, Any]]:
+        """What transformers' processor reads, by file name."""
+
     def save_processor(self, folder: Path) -> None:
         """Tokenizer and preprocessor files."""
+        self.tokenizer.save_pretrained(folder)
+        for name, fields in self.processor_files().items():
+            (folder / name).write_text(json.dumps(fields, indent=2) + "\n")
 
     @abstractmethod
     def save(self, folder: Path, *, dtype: torch.dtype | None = None) -> None:
@@ -97,6 +112,22 @@ class Packed(ABC):
         pooled_BD: Tensor = out[last_B]
         return pooled_BD
 
+    def stock(self, one: Encoded, *, left: int = 0, right: int = 0) -> Tensor:
+        """(D,) state of one input's last token as stock transformers computes it, with so much padding.
+
+        Tokens, pixels and, where the family's are not the stock model's, positions are still our own.
+        """
+        device, end = self.model.device, left + one.num_tokens
+        ids = torch.from_numpy(np.pad(one.ids, (left, right)))[None].to(device)
+        mask = torch.zeros_like(ids)
+        mask[:, left:end] = 1
+        positions = (mask.cumsum(1) - 1).clamp_min(0)
+        given = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
+        with _attention_of_transformers(self.model):
+            states = self.stock_states(one, given, torch.from_numpy(one.slots + left).to(device))
+        pooled: Tensor = states[0, end - 1]
+        return pooled
+
     def positions(self, encoded: Encoded) -> NDArray[np.int64]:
         """Rotary positions of one input's tokens: (tokens,), or (axes, tokens) where there are several."""
         return np.arange(encoded.num_tokens)
@@ -108,6 +139,22 @@ class Packed(ABC):
     def seeing_once(self) -> AbstractContextManager[None]:
         """See `vlm2vec_cli.engine.seeing`."""
         return self._see.once(self.tower)
+
+
+@contextmanager
+def _attention_of_transformers(model: nn.Module) -> Iterator[None]:
+    """Inside, every part of the model attends as transformers does by itself."""
+    found: list[Any] = [getattr(part, "config", None) for part in model.modules()]
+    # A model's own comes before those of its parts, which follow it.
+    configs = {id(one): one for one in found if hasattr(one, "_attn_implementation")}.values()
+    ours = [config._attn_implementation for config in configs]
+    for config in configs:
+        config._attn_implementation = "sdpa"
+    try:
+        yield
+    finally:
+        for config, name in zip(configs, ours, strict=True):
+            config._attn_implementation = name
 
 
 def expand(ids: NDArray[np.int64], given: Mapping[int, Sequence[Visual]]) -> Encoded:

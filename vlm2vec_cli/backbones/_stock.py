@@ -1,4 +1,4 @@
-"""Weights of a folder into a model, strictly, and stock models back into their published layout."""
+"""Weights of a folder into a model, strictly; backbones whose model is one of transformers'."""
 
 from __future__ import annotations
 
@@ -6,17 +6,58 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import transformers
 from transformers.utils import logging
 
 from vlm2vec_cli import weights as files
+from vlm2vec_cli.backbones import Limits
+from vlm2vec_cli.backbones._packed import Packed
 from vlm2vec_cli.errors import UnavailableError
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-def load_stock(kind: Any, weights: Path, dtype: torch.dtype) -> Any:
+
+class OfTransformers(Packed):
+    """A backbone on a model that transformers has; loaded from and saved in its published layout."""
+
+    KIND: ClassVar[str]  # the class in transformers, with a language-model head
+    TOWER: ClassVar[str]  # the name of its vision tower
+    RAW_TOKENIZER: ClassVar[bool] = False  # see `load_tokenizer`
+
+    def __init__(self, wrapper: Any, tokenizer: Any, limits: Limits, family: str) -> None:
+        super().__init__(wrapper.model, self.TOWER, tokenizer, limits, family)
+        self.wrapper = wrapper
+
+    @classmethod
+    def load(
+        cls,
+        weights: Path,
+        tokenizer: Path,
+        limits: Limits,
+        *,
+        family: str,
+        dtype: torch.dtype,
+        device: torch.device | str,
+    ) -> Self:
+        """Loads full weights from a folder, strictly: a missing, foreign or misshapen tensor is an
+        UnavailableError."""
+        wrapper = _load(getattr(transformers, cls.KIND), weights, dtype)
+        tokens = load_tokenizer(tokenizer, raw=cls.RAW_TOKENIZER)
+        return cls(wrapper.to(device), tokens, limits, family)
+
+    def save(self, folder: Path, *, dtype: torch.dtype | None = None) -> None:
+        """Full weights, tokenizer and processor files in the family's published layout."""
+        logging.disable_progress_bar()
+        state = {name: tensor.to(dtype or tensor.dtype) for name, tensor in self.wrapper.state_dict().items()}
+        self.wrapper.save_pretrained(folder, state_dict=state)
+        self.save_processor(folder)
+
+
+def _load(kind: Any, weights: Path, dtype: torch.dtype) -> Any:
     """The model of class `kind` in a folder, on the CPU, for inference.
 
     A missing, foreign, misshapen or cut-off tensor is an UnavailableError.
@@ -81,13 +122,6 @@ def load_tokenizer(folder: Path, *, raw: bool = False) -> Any:
         raise UnavailableError(
             f"tokenizer cannot be loaded: {_first_line(error)}", place=str(folder)
         ) from error
-
-
-def save_stock(wrapper: Any, folder: Path, dtype: torch.dtype | None) -> None:
-    """Full weights and config.json, as the family's own repositories lay them out."""
-    logging.disable_progress_bar()
-    state = {name: tensor.to(dtype or tensor.dtype) for name, tensor in wrapper.state_dict().items()}
-    wrapper.save_pretrained(folder, state_dict=state)
 
 
 @contextlib.contextmanager

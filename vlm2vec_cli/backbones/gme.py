@@ -16,13 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import transformers
 from PIL import Image
 
-from vlm2vec_cli.backbones import Encoded, Limits, qwen2_vl
+from vlm2vec_cli.backbones import Encoded, qwen2_vl
 from vlm2vec_cli.backbones._packed import expand
-from vlm2vec_cli.backbones._stock import load_stock, load_tokenizer
 from vlm2vec_cli.engine import pixels, prompts
 from vlm2vec_cli.media import MediaReader
 
@@ -39,7 +36,7 @@ _TOKENS = re.compile(
 )  # fmt: skip
 
 
-class Gme(qwen2_vl.QwenVL):
+class Gme(qwen2_vl.Qwen2VL):
     """See `vlm2vec_cli.backbones.Backbone`."""
 
     def encode(self, content: Mapping[str, Any], root: Path, media: MediaReader) -> Encoded:
@@ -73,22 +70,10 @@ class Gme(qwen2_vl.QwenVL):
         return clips or self._visuals.images(middle, root, media, replace(self.limits, resize=None))
 
 
+load = Gme.load
+
+
 def _size(image: Image.Image) -> tuple[int, int]:
     """(width, height) of GME's own resize: its budget, and a longer side of 200 times the shorter at most."""
     high, wide = pixels.fitted(image.height, image.width, pixels.MIN_PIXELS, _MAX_PIXELS)
     return min(wide, high * pixels.MAX_RATIO), min(high, wide * pixels.MAX_RATIO)
-
-
-def load(
-    weights: Path,
-    tokenizer: Path,
-    limits: Limits,
-    *,
-    family: str,
-    dtype: torch.dtype,
-    device: torch.device | str,
-) -> Gme:
-    """Loads full weights from a folder, strictly: a missing, foreign or misshapen tensor is an
-    UnavailableError."""
-    wrapper = load_stock(transformers.Qwen2VLForConditionalGeneration, weights, dtype)
-    return Gme(wrapper.to(device), load_tokenizer(tokenizer), limits, family)

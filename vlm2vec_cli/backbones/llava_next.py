@@ -7,21 +7,19 @@ code and transformers' LlavaNextProcessor; Liu et al. 2024, LLaVA-NeXT.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-import transformers
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlm2vec_cli.backbones import Encoded, Limits
-from vlm2vec_cli.backbones._packed import Packed, expand
-from vlm2vec_cli.backbones._stock import load_stock, load_tokenizer, save_stock
+from vlm2vec_cli.backbones._packed import expand
+from vlm2vec_cli.backbones._stock import OfTransformers
 from vlm2vec_cli.engine import pixels, prompts, tiles
 from vlm2vec_cli.errors import DataError, UnavailableError
 from vlm2vec_cli.media import MediaReader
@@ -32,12 +30,16 @@ PROMPT_FAMILIES = ("vlm2vec-v1",)
 _TOKEN = "<image>"
 
 
-class LlavaNext(Packed):
+class LlavaNext(OfTransformers):
     """See `vlm2vec_cli.backbones.Backbone`."""
 
+    KIND: ClassVar[str] = "LlavaNextForConditionalGeneration"
+    TOWER: ClassVar[str] = "vision_tower"
+    # As tokenizer.json says: the class that tokenizer_config.json names would split texts in another way.
+    RAW_TOKENIZER: ClassVar[bool] = True
+
     def __init__(self, wrapper: Any, tokenizer: Any, limits: Limits, family: str) -> None:
-        super().__init__(wrapper.model, "vision_tower", tokenizer, limits, family)
-        self.wrapper = wrapper
+        super().__init__(wrapper, tokenizer, limits, family)
         config = wrapper.config
         self._image_id = int(config.image_token_id)
         self._side = int(config.vision_config.image_size)
@@ -72,16 +74,16 @@ class LlavaNext(Packed):
         whole = np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
         found = np.concatenate([whole[None], tiles.cut(canvas, side)])
         grid = (1, high // side, wide // side)
+        size = image.height, image.width
         rows, columns = grid[1] * per_tile, grid[2] * per_tile
-        margin = padding(image.height, image.width, rows, columns)
-        rows, columns = rows - 2 * margin[0], columns - 2 * margin[1]
+        top, left = padding(*size, rows, columns)
         return tiles.Tiles(
             found,
             grid,
-            tiles.key(found, grid, margin),
-            tokens=per_tile * per_tile + rows * (columns + 1),
+            tiles.key(found, grid, size),
+            tokens=per_tile * per_tile + (rows - 2 * top) * (columns - 2 * left + 1),
             seen=len(found) * per_tile * per_tile,
-            margin=margin,
+            size=size,
         )
 
     def look(self, visuals: Sequence[tiles.Tiles]) -> Tensor:
@@ -91,23 +93,31 @@ class LlavaNext(Packed):
         parts = []
         for one, states in zip(visuals, tiles.features(self.tower, given, self._layer), strict=True):
             seen = model.multi_modal_projector(states)
-            top, left = one.margin
             inner = tiles.join(seen[1:], one.grid)
+            top, left = padding(*one.size, *inner.shape[:2])
             inner = inner[top : inner.shape[0] - top, left : inner.shape[1] - left]
             newline = model.image_newline.to(inner.dtype).expand(inner.shape[0], 1, -1)
             parts += [seen[0].flatten(0, 1), torch.cat([inner, newline], dim=1).flatten(0, 1)]
         return torch.cat(parts)
 
-    def save(self, folder: Path, *, dtype: torch.dtype | None = None) -> None:
-        """Full weights, tokenizer and processor files in the family's published layout."""
-        save_stock(self.wrapper, folder, dtype)
-        self.save_processor(folder)
+    def stock_states(self, one: Encoded, given: dict[str, Tensor], slots: Tensor) -> Tensor:
+        """See `Packed.stock_states`."""
+        more: dict[str, Tensor] = {}
+        visuals: Any = one.visuals
+        if visuals:
+            seen = [
+                tiles.normalised(torch.from_numpy(visual.patches).to(slots.device)).permute(0, 3, 1, 2)
+                for visual in visuals
+            ]
+            more["pixel_values"] = nn.utils.rnn.pad_sequence(seen, batch_first=True)
+            more["image_sizes"] = torch.tensor([visual.size for visual in visuals], device=slots.device)
+        states: Tensor = self.model(**given, **more, use_cache=False).last_hidden_state
+        return states
 
-    def save_processor(self, folder: Path) -> None:
-        """Tokenizer and preprocessor files."""
-        self.tokenizer.save_pretrained(folder)
+    def processor_files(self) -> dict[str, dict[str, Any]]:
+        """What transformers' processor reads, by file name."""
         square = {"height": self._side, "width": self._side}
-        files: dict[str, dict[str, Any]] = {
+        return {
             "preprocessor_config.json": {
                 "image_grid_pinpoints": [list(grid) for grid in self._grids],
                 "size": {"shortest_edge": self._side},
@@ -115,19 +125,20 @@ class LlavaNext(Packed):
                 "image_mean": list(pixels.MEAN),
                 "image_std": list(pixels.STD),
                 "image_processor_type": "LlavaNextImageProcessor",
+                "processor_class": "LlavaNextProcessor",
             },
             # Without the last entry the stock processor writes one placeholder too few.
             "processor_config.json": {
                 "image_token": _TOKEN,
                 "patch_size": self._patch,
                 "vision_feature_select_strategy": "default",
+                "processor_class": "LlavaNextProcessor",
                 "num_additional_image_tokens": 1,
             },
         }
-        for name, fields in files.items():
-            (folder / name).write_text(
-                json.dumps({**fields, "processor_class": "LlavaNextProcessor"}, indent=2) + "\n"
-            )
+
+
+load = LlavaNext.load
 
 
 def best_grid(height: int, width: int, grids: Sequence[tuple[int, int]]) -> tuple[int, int]:
@@ -158,20 +169,3 @@ def padding(height: int, width: int, rows: int, columns: int) -> tuple[int, int]
     if width / height > columns / rows:
         return (rows - int(round(height * (columns / width), 7))) // 2, 0
     return 0, (columns - int(round(width * (rows / height), 7))) // 2
-
-
-def load(
-    weights: Path,
-    tokenizer: Path,
-    limits: Limits,
-    *,
-    family: str,
-    dtype: torch.dtype,
-    device: torch.device | str,
-) -> LlavaNext:
-    """Loads full weights from a folder, strictly: a missing, foreign or misshapen tensor is an
-    UnavailableError."""
-    wrapper = load_stock(transformers.LlavaNextForConditionalGeneration, weights, dtype)
-    # As tokenizer.json says: the class that tokenizer_config.json names would split texts in another way.
-    tokens = load_tokenizer(tokenizer, raw=True)
-    return LlavaNext(wrapper.to(device), tokens, limits, family)

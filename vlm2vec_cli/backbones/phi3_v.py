@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -35,6 +34,7 @@ MODEL_TYPES = ("phi3_v",)
 PROMPT_FAMILIES = ("vlm2vec-v1",)
 
 _SIDE = 336
+_LAYER = -2  # of the tower's hidden states, the one that is used
 _MERGED = 12  # rows and columns of a tile's features after 2 x 2 neighbours are merged
 _TAG = re.compile(r"<\|image_(\d+)\|>")
 # The released config.json names the tower and leaves its sizes out.
@@ -132,7 +132,7 @@ class Phi3V(Packed):
 
     def picture(self, image: Image.Image) -> tiles.Tiles:
         """An RGB picture as the tiles of the HD transform, at most `num_crops`."""
-        canvas = hd_transform(image, self.limits.num_crops)
+        canvas = tiles.hd_transform(image, self.limits.num_crops, _SIDE)
         found = tiles.cut(canvas, _SIDE)
         rows, columns = canvas.shape[0] // _SIDE, canvas.shape[1] // _SIDE
         return tiles.Tiles(
@@ -141,6 +141,7 @@ class Phi3V(Packed):
             tiles.key(found, rows, columns),
             tokens=(rows * columns + 1) * _MERGED**2 + 1 + (rows + 1) * _MERGED,
             seen=(len(found) + 1) * (2 * _MERGED) ** 2,
+            size=(image.height, image.width),
         )
 
     def forward(self, batch: Sequence[Encoded]) -> Tensor:
@@ -157,19 +158,40 @@ class Phi3V(Packed):
 
     def look(self, visuals: Sequence[tiles.Tiles]) -> Tensor:
         """(sum of visual tokens, D): one pass of the vision tower."""
-        given = []
-        for one in visuals:
-            local = tiles.normalised(torch.from_numpy(one.patches).to(self.model.device))
-            whole = tiles.join(local, one.grid).permute(2, 0, 1).unsqueeze(0)
-            small = functional.interpolate(whole, size=(_SIDE, _SIDE), mode="bicubic")
-            given.append(torch.cat([small.permute(0, 2, 3, 1), local]))
+        given = [self._tiles(one) for one in visuals]
+        return self._features(visuals, tiles.features(self.tower, given, _LAYER))
+
+    def _tiles(self, one: tiles.Tiles) -> Tensor:
+        """(1 + tiles, side, side, 3) normalised: all of the picture, then its tiles."""
+        local = tiles.normalised(torch.from_numpy(one.patches).to(self.model.device))
+        whole = tiles.join(local, one.grid).permute(2, 0, 1).unsqueeze(0)
+        small = functional.interpolate(whole, size=(_SIDE, _SIDE), mode="bicubic")
+        return torch.cat([small.permute(0, 2, 3, 1), local])
+
+    def _features(self, visuals: Sequence[tiles.Tiles], states: Sequence[Tensor]) -> Tensor:
+        """(sum of visual tokens, D) of the tower's states (1 + tiles, 24, 24, C) of each visual."""
         parts = []
-        for one, states in zip(visuals, tiles.features(self.tower, given, -2), strict=True):
-            merged = _merged(states)
+        for one, seen in zip(visuals, states, strict=True):
+            merged = _merged(seen)
             local = tiles.join(merged[1:], one.grid)
             parts += [self._lines(local), self.model.glb_GN[0], self._lines(merged[0])]
         features: Tensor = self.model.img_projection(torch.cat(parts))
         return features
+
+    def stock_states(self, one: Encoded, given: dict[str, Tensor], slots: Tensor) -> Tensor:
+        """See `Packed.stock_states`: transformers' CLIP and Phi3; what joins them is our own."""
+        embeddings = self.model.language_model.embed_tokens(given.pop("input_ids"))
+        visuals: Any = one.visuals
+        if visuals:
+            seen = []
+            for visual in visuals:
+                tower = self.tower(self._tiles(visual).permute(0, 3, 1, 2), output_hidden_states=True)
+                seen.append(tower.hidden_states[_LAYER][:, 1:].unflatten(1, (2 * _MERGED, -1)))
+            features = self._features(visuals, seen).to(embeddings.dtype)
+            embeddings = embeddings.index_copy(1, slots, features[None])
+        out = self.model.language_model(inputs_embeds=embeddings, use_cache=False, **given)
+        states: Tensor = out.last_hidden_state
+        return states
 
     def _lines(self, states: Tensor) -> Tensor:
         """(rows, columns, C) -> (rows * (columns + 1), C), a separator behind each row."""
@@ -189,9 +211,8 @@ class Phi3V(Packed):
         (folder / "config.json").write_text(json.dumps(dict(self._config), indent=2) + "\n")
         self.save_processor(folder)
 
-    def save_processor(self, folder: Path) -> None:
-        """Tokenizer and preprocessor files."""
-        self.tokenizer.save_pretrained(folder)
+    def processor_files(self) -> dict[str, dict[str, Any]]:
+        """What transformers' processor reads, by file name."""
         fields = {
             "num_crops": self.limits.num_crops,
             "num_img_tokens": _MERGED**2,
@@ -200,29 +221,7 @@ class Phi3V(Packed):
             "image_processor_type": "Phi3VImageProcessor",
             "processor_class": "Phi3VProcessor",
         }
-        (folder / "preprocessor_config.json").write_text(json.dumps(fields, indent=2) + "\n")
-
-
-def hd_transform(image: Image.Image, num_crops: int) -> Any:
-    """An RGB picture -> (rows*336, columns*336, 3) of 8 bits with rows * columns <= num_crops.
-
-    Scaled to a whole number of tiles across, the rest of the last tiles white; a picture higher than wide is
-    treated lying on its side.
-    """
-    upright = image.width < image.height
-    if upright:
-        image = image.transpose(Image.Transpose.TRANSPOSE)
-    ratio = image.width / image.height
-    columns = 1
-    while (columns + 1) * math.ceil((columns + 1) / ratio) <= num_crops:
-        columns += 1
-    wide = columns * _SIDE
-    high = max(1, int(wide / ratio))
-    total = math.ceil(high / _SIDE) * _SIDE
-    canvas = np.full((total, wide, 3), 255, dtype=np.uint8)
-    top = (total - high) // 2
-    canvas[top : top + high] = np.asarray(image.resize((wide, high), Image.Resampling.BILINEAR))
-    return canvas.transpose(1, 0, 2) if upright else canvas
+        return {"preprocessor_config.json": fields}
 
 
 def _numbered(content: Mapping[str, Any], num_images: int) -> str:

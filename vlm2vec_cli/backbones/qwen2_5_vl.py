@@ -7,15 +7,11 @@ a few layers. Source: the published VLM2Vec code (src/model, src/model/vlm_backb
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar
 
-import torch
-import transformers
 from torch import Tensor
 
-from vlm2vec_cli.backbones import Limits, qwen2_vl
-from vlm2vec_cli.backbones._stock import load_stock, load_tokenizer
+from vlm2vec_cli.backbones import qwen2_vl
 from vlm2vec_cli.engine.pixels import Visual
 
 MODEL_TYPES = ("qwen2_5_vl",)
@@ -25,6 +21,7 @@ PROMPT_FAMILIES = qwen2_vl.PROMPT_FAMILIES
 class Qwen2_5VL(qwen2_vl.QwenVL):
     """See `vlm2vec_cli.backbones.Backbone`."""
 
+    KIND: ClassVar[str] = "Qwen2_5_VLForConditionalGeneration"
     PROCESSOR: ClassVar[str] = "Qwen2_5_VLProcessor"
 
     def look(self, visuals: Sequence[Visual]) -> Tensor:
@@ -33,16 +30,4 @@ class Qwen2_5VL(qwen2_vl.QwenVL):
         return features
 
 
-def load(
-    weights: Path,
-    tokenizer: Path,
-    limits: Limits,
-    *,
-    family: str,
-    dtype: torch.dtype,
-    device: torch.device | str,
-) -> Qwen2_5VL:
-    """Loads full weights from a folder, strictly: a missing, foreign or misshapen tensor is an
-    UnavailableError."""
-    wrapper = load_stock(transformers.Qwen2_5_VLForConditionalGeneration, weights, dtype)
-    return Qwen2_5VL(wrapper.to(device), load_tokenizer(tokenizer), limits, family)
+load = Qwen2_5VL.load

@@ -7,23 +7,20 @@ src/model/vlm_backbone/qwen2_vl).
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-import transformers
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vlm2vec_cli.backbones import Encoded, Limits
-from vlm2vec_cli.backbones._packed import Packed, expand
-from vlm2vec_cli.backbones._stock import load_stock, load_tokenizer, save_stock
+from vlm2vec_cli.backbones._packed import expand
+from vlm2vec_cli.backbones._stock import OfTransformers
 from vlm2vec_cli.engine import attention, pixels, prompts
 from vlm2vec_cli.media import MediaReader
 
@@ -33,23 +30,23 @@ PROMPT_FAMILY = PROMPT_FAMILIES[0]
 NUM_FRAMES = 8
 
 
-class QwenVL(Packed):
+class QwenVL(OfTransformers):
     """What the Qwen-VL families share; see `vlm2vec_cli.backbones.Backbone`."""
 
+    TOWER: ClassVar[str] = "visual"
     PROCESSOR: ClassVar[str] = "Qwen2VLProcessor"
     PATCH: ClassVar[int] = pixels.PATCH
     MEAN: ClassVar[tuple[float, ...]] = pixels.MEAN
     STD: ClassVar[tuple[float, ...]] = pixels.STD
 
     def __init__(self, wrapper: Any, tokenizer: Any, limits: Limits, family: str = PROMPT_FAMILY) -> None:
-        super().__init__(wrapper.model, "visual", tokenizer, limits, family)
-        self.wrapper = wrapper
+        super().__init__(wrapper, tokenizer, limits, family)
         visual = wrapper.model.visual
         visual.patch_embed = _PatchEmbed(visual.patch_embed.proj)
         self._image_id = int(wrapper.config.image_token_id)
         self._video_id = int(wrapper.config.video_token_id)
         self._pad_id = int(tokenizer.pad_token_id or 0)
-        for part in _configs(wrapper.config):
+        for part in (wrapper.config, wrapper.config.text_config, wrapper.config.vision_config):
             part._attn_implementation = attention.NAME
 
     def encode(self, content: Mapping[str, Any], root: Path, media: MediaReader) -> Encoded:
@@ -92,14 +89,32 @@ class QwenVL(Packed):
         values = normalised(patches.to(tower.device), self.MEAN, self.STD)
         return tower(values.to(tower.dtype), grid_thw=grid, **more)
 
-    def save(self, folder: Path, *, dtype: torch.dtype | None = None) -> None:
-        """Full weights, tokenizer and processor files in the family's published layout."""
-        save_stock(self.wrapper, folder, dtype)
-        self.save_processor(folder)
+    def stock_states(self, one: Encoded, given: dict[str, Tensor], slots: Tensor) -> Tensor:
+        """See `Packed.stock_states`; pictures and clips each in their own arguments."""
+        device = slots.device
+        kinds: dict[int, list[pixels.Visual]] = {self._image_id: [], self._video_id: []}
+        begin = 0
+        for visual in one.visuals:
+            kinds[int(one.ids[one.slots[begin]])].append(visual)
+            begin += visual.num_tokens
+        more: dict[str, Any] = self.stock_positions(given, slots)
+        for seen, pixel_name, grid_name in (
+            (kinds[self._image_id], "pixel_values", "image_grid_thw"),
+            (kinds[self._video_id], "pixel_values_videos", "video_grid_thw"),
+        ):
+            if seen:
+                patches = torch.from_numpy(np.concatenate([visual.patches for visual in seen]))
+                more[pixel_name] = normalised(patches.to(device), self.MEAN, self.STD)
+                more[grid_name] = torch.tensor([visual.grid for visual in seen], device=device)
+        states: Tensor = self.model(**{**given, **more}, use_cache=False).last_hidden_state
+        return states
 
-    def save_processor(self, folder: Path) -> None:
-        """Tokenizer and preprocessor files."""
-        self.tokenizer.save_pretrained(folder)
+    def stock_positions(self, given: dict[str, Tensor], slots: Tensor) -> dict[str, Any]:
+        """What makes the stock model's positions those of the family: ours on all three axes."""
+        return {"position_ids": given["position_ids"].expand(3, -1, -1)}
+
+    def processor_files(self) -> dict[str, dict[str, Any]]:
+        """What transformers' processor reads, by file name."""
         fields = {
             "min_pixels": self.limits.min_pixels,
             "max_pixels": self.limits.max_pixels,
@@ -111,40 +126,16 @@ class QwenVL(Packed):
             "image_processor_type": "Qwen2VLImageProcessor",
             "processor_class": self.PROCESSOR,
         }
-        (folder / "preprocessor_config.json").write_text(json.dumps(fields, indent=2) + "\n")
+        return {"preprocessor_config.json": fields}
 
 
 class Qwen2VL(QwenVL):
     """See `vlm2vec_cli.backbones.Backbone`."""
 
-    def stock(self, one: Encoded, *, left: int = 0, right: int = 0) -> Tensor:
-        """See `vlm2vec_cli.backbones.Stock`; only the positions are still our own."""
-        device = self.model.device
-        ids = torch.from_numpy(np.pad(one.ids, (left, right), constant_values=self._pad_id))[None].to(device)
-        mask = torch.zeros_like(ids)
-        mask[:, left : left + one.num_tokens] = 1
-        given: dict[str, Tensor] = {}
-        begins = np.cumsum([0, *(visual.num_tokens for visual in one.visuals)])
-        for token, pixel_name, grid_name in (
-            (self._image_id, "pixel_values", "image_grid_thw"),
-            (self._video_id, "pixel_values_videos", "video_grid_thw"),
-        ):
-            visuals = [
-                visual
-                for visual, begin in zip(one.visuals, begins, strict=False)
-                if one.ids[one.slots[begin]] == token
-            ]
-            if visuals:
-                patches = torch.from_numpy(np.concatenate([visual.patches for visual in visuals]))
-                given[pixel_name] = normalised(patches.to(device), self.MEAN, self.STD)
-                given[grid_name] = torch.tensor([visual.grid for visual in visuals], device=device)
-        positions = (mask.cumsum(1) - 1).clamp_min(0).expand(3, -1, -1)
-        with _attention_of_transformers(self.wrapper.config):
-            states = self.model(
-                input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, **given
-            ).last_hidden_state
-        pooled: Tensor = states[0, left + one.num_tokens - 1]
-        return pooled
+    KIND: ClassVar[str] = "Qwen2VLForConditionalGeneration"
+
+
+load = Qwen2VL.load
 
 
 class _PatchEmbed(nn.Module):
@@ -162,36 +153,6 @@ class _PatchEmbed(nn.Module):
         weight: Any = self.proj.weight
         bias: Any = self.proj.bias
         return functional.linear(patches.to(weight.dtype), weight.flatten(1), bias)
-
-
-def _configs(config: Any) -> tuple[Any, ...]:
-    return config, config.text_config, config.vision_config
-
-
-@contextlib.contextmanager
-def _attention_of_transformers(config: Any) -> Iterator[None]:
-    for part in _configs(config):
-        part._attn_implementation = "sdpa"
-    try:
-        yield
-    finally:
-        for part in _configs(config):
-            part._attn_implementation = attention.NAME
-
-
-def load(
-    weights: Path,
-    tokenizer: Path,
-    limits: Limits,
-    *,
-    family: str,
-    dtype: torch.dtype,
-    device: torch.device | str,
-) -> Qwen2VL:
-    """Loads full weights from a folder, strictly: a missing, foreign or misshapen tensor is an
-    UnavailableError."""
-    wrapper = load_stock(transformers.Qwen2VLForConditionalGeneration, weights, dtype)
-    return Qwen2VL(wrapper.to(device), load_tokenizer(tokenizer), limits, family)
 
 
 def normalised(

@@ -15,14 +15,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-import transformers
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from vlm2vec_cli.backbones import Encoded, Limits, qwen2_vl
+from vlm2vec_cli.backbones import Encoded, qwen2_vl
 from vlm2vec_cli.backbones._packed import expand
-from vlm2vec_cli.backbones._stock import load_stock, load_tokenizer
 from vlm2vec_cli.engine import pixels, prompts
 from vlm2vec_cli.media import MediaReader
 
@@ -37,6 +35,7 @@ _FRAMES_PER_SECOND = 2
 class Qwen3VL(qwen2_vl.QwenVL):
     """See `vlm2vec_cli.backbones.Backbone`."""
 
+    KIND: ClassVar[str] = "Qwen3VLForConditionalGeneration"
     POSITIONS: ClassVar[str] = "mrope"
     PROCESSOR: ClassVar[str] = "Qwen3VLProcessor"
     PATCH: ClassVar[int] = 16
@@ -98,6 +97,13 @@ class Qwen3VL(qwen2_vl.QwenVL):
         parts.append(np.broadcast_to(np.arange(step, step + rest), (3, rest)))
         return np.concatenate(parts, axis=1)
 
+    def stock_positions(self, given: dict[str, Tensor], slots: Tensor) -> dict[str, Any]:
+        """The stock model makes its own of what kind each token is."""
+        ids = given["input_ids"]
+        kinds = torch.zeros_like(ids)
+        kinds[:, slots] = 1 + (ids[:, slots] == self._video_id).long()
+        return {"position_ids": None, "mm_token_type_ids": kinds}
+
     def look(self, visuals: Sequence[pixels.Visual]) -> Tensor:
         """(sum of visual tokens, D * (1 + layers)): the tower's output, then that of its inner layers."""
         segments = tuple(visual.num_patches for visual in visuals)
@@ -110,6 +116,9 @@ class Qwen3VL(qwen2_vl.QwenVL):
         mask_T[slots_V] = True
         layers = list(torch.split(features_VF, self.dim, dim=-1))
         return {"visual_pos_masks": mask_T.unsqueeze(0), "deepstack_visual_embeds": layers}
+
+
+load = Qwen3VL.load
 
 
 def _marked(token: str) -> str:
@@ -133,18 +142,3 @@ def _instruction(content: Mapping[str, Any]) -> str:
     if not text:
         return _DEFAULT_INSTRUCTION
     return text if unicodedata.category(text[-1]).startswith("P") else f"{text}."
-
-
-def load(
-    weights: Path,
-    tokenizer: Path,
-    limits: Limits,
-    *,
-    family: str,
-    dtype: torch.dtype,
-    device: torch.device | str,
-) -> Qwen3VL:
-    """Loads full weights from a folder, strictly: a missing, foreign or misshapen tensor is an
-    UnavailableError."""
-    wrapper = load_stock(transformers.Qwen3VLForConditionalGeneration, weights, dtype)
-    return Qwen3VL(wrapper.to(device), load_tokenizer(tokenizer), limits, family)

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from vlm2vec_cli import checkpoints
-from vlm2vec_cli.backbones import Encoded, Stock
+from vlm2vec_cli.backbones import Encoded
 from vlm2vec_cli.encoder.encode import Encoder, Input, Vector
 from vlm2vec_cli.errors import UnavailableError, UsageError, UserError
 
@@ -24,11 +24,11 @@ def check(encoder: Encoder, inputs: Sequence[Input]) -> dict[str, float]:
 
     Rows that cannot be read are left out. Raises UnavailableError for a deviation above the tolerance of the
     number type, for an adapter that changes nothing and for a dimension other than the declared one;
-    UsageError for a family without a stock forward pass.
+    UsageError for a backbone of one's own without a stock forward pass.
     """
     backbone = encoder.backbone
-    if not isinstance(backbone, Stock):
-        raise UsageError("--check: this model family has no stock forward pass to compare with")
+    if not hasattr(backbone, "stock"):
+        raise UsageError("--check: this backbone has no stock forward pass to compare with")
     rows = [encoder.prepared(one) for one in inputs]
     encoded = [row for row in rows if not isinstance(row, UserError)]
     if not encoded:
@@ -36,7 +36,7 @@ def check(encoder: Encoder, inputs: Sequence[Input]) -> dict[str, float]:
     together = encoder.forward(encoded)
     found = {"alone": _difference(together, np.concatenate([encoder.forward([one]) for one in encoded]))}
     for name, left, right in (("stock", 0, 0), ("left", _PADDING, 0), ("right", 0, _PADDING)):
-        found[name] = _difference(together, _stock(encoder, backbone, encoded, left, right))
+        found[name] = _difference(together, _stock(encoder, encoded, left, right))
     dtype = next(backbone.model.parameters()).dtype
     worst = max(found, key=lambda name: found[name])
     if not found[worst] <= TOLERANCE[dtype]:
@@ -55,8 +55,8 @@ def check(encoder: Encoder, inputs: Sequence[Input]) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def _stock(encoder: Encoder, backbone: Stock, rows: Sequence[Encoded], left: int, right: int) -> Vector:
-    states = torch.stack([backbone.stock(row, left=left, right=right).float() for row in rows])
+def _stock(encoder: Encoder, rows: Sequence[Encoded], left: int, right: int) -> Vector:
+    states = torch.stack([encoder.backbone.stock(row, left=left, right=right).float() for row in rows])
     states = states[:, : encoder.dim]
     found: Vector = (functional.normalize(states, dim=-1) if encoder.normalize else states).cpu().numpy()
     return found

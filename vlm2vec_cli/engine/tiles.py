@@ -6,6 +6,7 @@ Tiles stay 8-bit until they reach the device. Only the layers whose output is us
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from vlm2vec_cli.engine import pixels
@@ -30,7 +32,7 @@ class Tiles(pixels.Visual):
 
     tokens: int
     seen: int
-    margin: tuple[int, int] = (0, 0)  # rows and columns of features that only show padding, on either side
+    size: tuple[int, int]  # height and width of the picture before it was cut
 
     @property
     def num_tokens(self) -> int:
@@ -56,6 +58,28 @@ def join(tiles: Tensor, grid: tuple[int, int, int]) -> Tensor:
     (_, rows, columns), (_, height, width, channels) = grid, tiles.shape
     split = tiles.reshape(rows, columns, height, width, channels).transpose(1, 2)
     return split.reshape(rows * height, columns * width, channels)
+
+
+def hd_transform(image: Image.Image, num_crops: int, side: int) -> NDArray[np.uint8]:
+    """An RGB picture -> (rows*side, columns*side, 3) with rows * columns <= num_crops, as Phi-3.5-V cuts it.
+
+    Scaled to a whole number of tiles across, the rest of the last tiles white; a picture higher than wide is
+    treated lying on its side.
+    """
+    upright = image.width < image.height
+    if upright:
+        image = image.transpose(Image.Transpose.TRANSPOSE)
+    ratio = image.width / image.height
+    columns = 1
+    while (columns + 1) * math.ceil((columns + 1) / ratio) <= num_crops:
+        columns += 1
+    wide = columns * side
+    high = max(1, int(wide / ratio))
+    total = math.ceil(high / side) * side
+    canvas = np.full((total, wide, 3), 255, dtype=np.uint8)
+    top = (total - high) // 2
+    canvas[top : top + high] = np.asarray(image.resize((wide, high), Image.Resampling.BILINEAR))
+    return canvas.transpose(1, 0, 2) if upright else canvas
 
 
 def key(tiles: NDArray[np.uint8], *facts: object) -> str:

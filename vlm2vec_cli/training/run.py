@@ -138,8 +138,8 @@ def _train_all(backbone: Backbone, vision: str) -> None:
     backbone.model.requires_grad_(True)
     if vision != "trained":
         backbone.model.visual.requires_grad_(False)
-    if vision == "merger":
-        backbone.model.visual.merger.requires_grad_(True)
+    for name in adapters.vision_parts(backbone.model, vision):
+        backbone.model.get_submodule(name).requires_grad_(True)
 
 
 def _counts(pairs: Pairs) -> dict[str, int]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 import golden
 from backbones import PHI3_V, ROOT
-from vlm2vec_cli.backbones.phi3_v import hd_transform
+from vlm2vec_cli.engine.tiles import hd_transform
 from vlm2vec_cli.errors import DataError
 
 BACKBONE: Any = PHI3_V.backbone
@@ -67,10 +67,10 @@ def test_texts_alone_are_cut() -> None:
 @settings(max_examples=15)
 def test_the_transform_keeps_to_the_number_of_crops(width: int, height: int, crops: int) -> None:
     image = Image.new("RGB", (min(width, 40 * height), min(height, 40 * width)))
-    high, wide, _ = hd_transform(image, crops).shape
+    high, wide, _ = hd_transform(image, crops, 336).shape
     assert high % 336 == wide % 336 == 0
     assert (high // 336) * (wide // 336) <= crops
-    turned = hd_transform(image.transpose(Image.Transpose.TRANSPOSE), crops).shape
+    turned = hd_transform(image.transpose(Image.Transpose.TRANSPOSE), crops, 336).shape
     assert image.width == image.height or turned[:2] == (wide, high)
 
 
