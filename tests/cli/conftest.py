@@ -1,6 +1,7 @@
 """The program with its libraries loaded, for tests that need a model."""
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def warm(server: Server, tmp_path: Path) -> Warm:
     """As `vlm2vec`, under `-W error` and without the seconds that loading torch takes."""
     return Warm(tmp_path, server=server)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Callable[[Path, str], Path]:
+    """A copy of a model under the name of a repository."""
+
+    def copy(source: Path, name: str) -> Path:
+        return Path(shutil.copytree(source, tmp_path / name))
+
+    return copy

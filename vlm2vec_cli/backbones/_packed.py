@@ -31,6 +31,8 @@ class Packed(ABC):
     """
 
     POSITIONS: ClassVar[str] = "1d"
+    # The family's prompts for programs that take chat messages; without it the tokenizer's own is kept.
+    CHAT_TEMPLATE: ClassVar[str | None] = None
 
     def __init__(self, model: Any, tower: str, tokenizer: Any, limits: Limits, family: str) -> None:
         self.model = model
@@ -82,6 +84,8 @@ class Packed(ABC):
         self.tokenizer.save_pretrained(folder)
         for name, fields in self.processor_files().items():
             (folder / name).write_text(json.dumps(fields, indent=2) + "\n")
+        if self.CHAT_TEMPLATE:
+            (folder / "chat_template.jinja").write_text(self.CHAT_TEMPLATE)
 
     @abstractmethod
     def save(self, folder: Path, *, dtype: torch.dtype | None = None) -> None:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -38,6 +38,8 @@ _TOKENS = re.compile(
 
 class Gme(qwen2_vl.Qwen2VL):
     """See `vlm2vec_cli.backbones.Backbone`."""
+
+    CHAT_TEMPLATE: ClassVar[str | None] = None  # its closing token is in no message
 
     def encode(self, content: Mapping[str, Any], root: Path, media: MediaReader) -> Encoded:
         """Tokens and pixels of one content. Raises UserErrors without a place."""

@@ -35,6 +35,7 @@ class LlavaNext(OfTransformers):
 
     KIND: ClassVar[str] = "LlavaNextForConditionalGeneration"
     TOWER: ClassVar[str] = "vision_tower"
+    CHAT_TEMPLATE: ClassVar[str | None] = prompts.chat_template(_TOKEN, "")
     # As tokenizer.json says: the class that tokenizer_config.json names would split texts in another way.
     RAW_TOKENIZER: ClassVar[bool] = True
 

@@ -34,6 +34,8 @@ class QwenVL(OfTransformers):
     """What the Qwen-VL families share; see `vlm2vec_cli.backbones.Backbone`."""
 
     TOWER: ClassVar[str] = "visual"
+    # The tokenizer's own is that of the model that answers.
+    CHAT_TEMPLATE: ClassVar[str | None] = prompts.chat_template(prompts.IMAGE_TOKEN, prompts.VIDEO_TOKEN)
     PROCESSOR: ClassVar[str] = "Qwen2VLProcessor"
     PATCH: ClassVar[int] = pixels.PATCH
     MEAN: ClassVar[tuple[float, ...]] = pixels.MEAN

@@ -37,6 +37,7 @@ class Qwen3VL(qwen2_vl.QwenVL):
 
     KIND: ClassVar[str] = "Qwen3VLForConditionalGeneration"
     POSITIONS: ClassVar[str] = "mrope"
+    CHAT_TEMPLATE: ClassVar[str | None] = None  # the tokenizer has it
     PROCESSOR: ClassVar[str] = "Qwen3VLProcessor"
     PATCH: ClassVar[int] = 16
     MEAN: ClassVar[tuple[float, ...]] = (0.5, 0.5, 0.5)

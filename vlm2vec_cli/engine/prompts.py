@@ -65,3 +65,27 @@ def prompt(
                 hint=f"write <{noun}> once for each {noun}, or leave it out",
             )
     return front + whole
+
+
+def chat_template(image_token: str, video_token: str) -> str:
+    """The same assembly as a Jinja template, for programs that take chat messages: the texts of all messages,
+    the system's being the instruction, with a blank between; in front the visual tokens."""
+    return f"""\
+{{%- set seen = namespace(videos='', images='', texts=[]) -%}}
+{{%- for message in messages -%}}
+  {{%- if message.content is string -%}}
+    {{%- set seen.texts = seen.texts + [message.content] -%}}
+  {{%- else -%}}
+    {{%- for part in message.content -%}}
+      {{%- if part.type == 'text' -%}}
+        {{%- set seen.texts = seen.texts + [part.text] -%}}
+      {{%- elif part.type == 'video' -%}}
+        {{%- set seen.videos = '{video_token} ' -%}}
+      {{%- else -%}}
+        {{%- set seen.images = seen.images + '{image_token}' -%}}
+      {{%- endif -%}}
+    {{%- endfor -%}}
+  {{%- endif -%}}
+{{%- endfor -%}}
+{{{{- seen.videos + seen.images + (' ' if seen.images else '') + seen.texts | join(' ') -}}}}
+"""

@@ -17,6 +17,7 @@ NAMES = {
     "qwen2_5_vl": ["t1_query", "i1_question", "v1_video"],
     "gme": ["text/t1_query", "fused/rgb_320x240"],
 }
+SLOW, MANY_TILES = pytest.mark.slow, ("i5_tiny", "i4_wide@crops4")
 PADDINGS = ((0, 0), (7, 0), (0, 7))
 TOLERANCE = 2e-5
 
@@ -33,7 +34,11 @@ def differences(backbone: Any, row: Any) -> list[float]:
 
 @pytest.mark.parametrize(
     ("family", "name"),
-    [pytest.param(family, name, id=f"{family.name}-{name}") for family in ALL for name in NAMES[family.name]],
+    [
+        pytest.param(family, name, id=f"{family.name}-{name}", marks=SLOW if name in MANY_TILES else ())
+        for family in ALL
+        for name in NAMES[family.name]
+    ],
 )
 def test_the_packed_way_is_the_stock_models(family: Family, name: str) -> None:
     assert max(differences(family.backbone, family.encoded(name))) <= TOLERANCE
