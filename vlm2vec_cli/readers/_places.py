@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -73,6 +73,13 @@ class Places:
             return found + mark + page
         return None
 
+    def prefix(self, folder: str, names: Collection[str]) -> str | None:
+        """What references to all of `names`, files in `folder`, begin with; None if it is not found at once.
+
+        Only the place where the last medium was found is looked at. `folder` is empty or ends in "/".
+        """
+        return self._looks[0].prefix(folder, names) if self._looks else None
+
     def folder(self, name: str) -> Folder | None:
         """The folder `name`, a relative path, with what is in it; None for none."""
         _check(name)
@@ -102,14 +109,20 @@ class Places:
         return f"they are in {', '.join(one.shown() for one in pieces)}" if pieces else None
 
 
-def _entries(folder: str | Path) -> dict[str, bool]:
-    """The names in a folder, and whether each is a folder; links that lead nowhere are left out.
+def _entries(folder: str | Path) -> tuple[set[str], set[str]]:
+    """The names of the files and of the folders in a folder; links that lead nowhere are left out.
 
     Raises MissingError where it may not be read.
     """
+    files, folders = set[str](), set[str]()
     try:
         with os.scandir(folder) as entries:
-            return {one.name: is_dir for one in entries if (is_dir := one.is_dir()) or one.is_file()}
+            for one in entries:
+                if one.is_file():
+                    files.add(one.name)
+                elif one.is_dir():
+                    folders.add(one.name)
+        return files, folders
     except OSError as error:
         raise MissingError(f"cannot be read: {error.strerror}", place=str(folder)) from error
 
@@ -125,6 +138,8 @@ class _Look(Protocol):
     def there(self) -> bool: ...
 
     def known(self, name: str, folder: bool) -> str | None: ...
+
+    def prefix(self, folder: str, names: Collection[str]) -> str | None: ...
 
     def find(self, name: str, folder: bool) -> str | None: ...
 
@@ -143,7 +158,7 @@ class _OnDisk:
         return self._raw.references.of(self._top, "")
 
     def there(self) -> bool:
-        return any(not ARCHIVE.search(name) for name in _entries(self._top))
+        return any(not ARCHIVE.search(name) for names in _entries(self._top) for name in names)
 
     def known(self, name: str, folder: bool) -> str | None:
         above, _, bare = name.rpartition("/")
@@ -152,15 +167,17 @@ class _OnDisk:
             return None
         return f"{self._prefix}{name}/" if folder else self._prefix + name
 
+    def prefix(self, folder: str, names: Collection[str]) -> str | None:
+        listed = self._listed.get(folder[:-1])
+        return self._prefix + folder if listed and listed[0].issuperset(names) else None
+
     def find(self, name: str, folder: bool) -> str | None:
         name = name.rstrip("/") if folder else name
         above = name.rpartition("/")[0]
         if above not in self._listed and os.path.isdir(self._under + above):
             if len(self._listed) == LISTED_FOLDERS:
                 self._listed.pop(next(iter(self._listed)))
-            kinds = _entries(self._under + above)
-            files, folders = ({one for one in kinds if kinds[one] is kind} for kind in (False, True))
-            self._listed[above] = files, folders
+            self._listed[above] = _entries(self._under + above)
         if (found := self.known(name, folder)) is not None:
             return found
         there = (os.path.isdir if folder else os.path.isfile)(self._under + name)  # spelled in another way
@@ -169,8 +186,7 @@ class _OnDisk:
     def folder(self, name: str) -> Folder | None:
         if not os.path.isdir(self._under + name):
             return None
-        kinds = _entries(self._under + name)
-        files, folders = ([one for one in sorted(kinds) if kinds[one] is kind] for kind in (False, True))
+        files, folders = map(sorted, _entries(self._under + name))
         return Folder(f"{self._prefix}{name.rstrip('/')}/", files, folders)
 
 
@@ -197,6 +213,12 @@ class _InArchive:
         if folder or ".." in name or not self._archive.has(member):
             return None
         return self._outer + member
+
+    def prefix(self, folder: str, names: Collection[str]) -> str | None:
+        above, has = self._packed.prefixes[0] + folder, self._archive.has
+        if ".." in above or not all(has(above + name) for name in names):
+            return None
+        return self._outer + above
 
     def find(self, name: str, folder: bool) -> str | None:
         archive = self._archive

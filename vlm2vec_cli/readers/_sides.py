@@ -3,8 +3,8 @@
 Rows whose media are not there, by their number in the frame, go into `bad`, each with its first error.
 """
 
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Collection
+from typing import Protocol, TypeAlias
 
 import polars as pl
 
@@ -14,18 +14,27 @@ from vlm2vec_cli.readers._media import with_frames
 from vlm2vec_cli.readers._raw import Raw
 from vlm2vec_cli.readers._text import IMAGE, LEGACY
 
-LookUp: TypeAlias = Callable[[str, str], str]
-"""The reference of a medium by its field, image or video, and its name. Raises UserError for none."""
-
 KEPT_NAMES = 200_000
 Bad: TypeAlias = dict[int, UserError]
+
+
+class Media(Protocol):
+    """Finds media by their names."""
+
+    def reference(self, kind: str, name: str) -> str:
+        """The reference of a medium of a `kind`, image or video. Raises UserError for none."""
+        ...
+
+    def prefix(self, folder: str, names: Collection[str]) -> str | None:
+        """What references to all of `names` in `folder` begin with; None if it is not found at once."""
+        ...
 
 
 class Sides:
     """Makes the sides; of the names met last it is known where they lead."""
 
-    def __init__(self, entry: Entry, raw: Raw, look_up: LookUp) -> None:
-        self._look_up, self._known = look_up, dict[str, str]()
+    def __init__(self, entry: Entry, raw: Raw, media: Media) -> None:
+        self._media, self._known = media, dict[str, str]()
         self._num_frames = with_frames({"video": ""}, entry, raw).get("num_frames")
 
     def side(self, frame: pl.DataFrame, text: str, picture: str, clip: str, bad: Bad) -> pl.Series:
@@ -70,7 +79,9 @@ class Sides:
         return joined.select(pl.col("side").fill_null(pl.lit([], dtype=kind))).to_series()
 
     def _references(self, names: pl.Series, kind: str, bad: Bad) -> pl.Series:
-        """Where names lead."""
+        """Where names lead: mostly into one folder, so that one is asked for them all before each alone."""
+        if (whole := self._whole(names)) is not None:
+            return whole.alias(kind)
         if len(self._known) > KEPT_NAMES:
             self._known.clear()
         listed = names.to_list()
@@ -80,10 +91,19 @@ class Sides:
         for at, name in enumerate(listed) if unknown else ():
             if name and not found[at]:
                 try:
-                    found[at] = self._known[name] = known(name) or self._look_up(kind, name)
+                    found[at] = self._known[name] = known(name) or self._media.reference(kind, name)
                 except UserError as error:
                     bad.setdefault(at, error)
         return pl.Series(kind, found, pl.String)
+
+    def _whole(self, names: pl.Series) -> pl.Series | None:
+        """Where names lead that are all found in the folder of the first."""
+        folder = "".join(names[names.is_not_null().arg_max() or 0].rpartition("/")[:2])
+        if not names.str.starts_with(folder).all():
+            return None
+        bare = names.str.strip_prefix(folder)
+        prefix = self._media.prefix(folder, bare.drop_nulls().to_list())
+        return None if prefix is None else prefix + bare
 
 
 def present(name: str) -> pl.Expr:

@@ -9,7 +9,7 @@ have `qry_video_path`, `pos_video_path` too.
 Source: the dataset TIGER-Lab/MMEB-train, and VLM2Vec V2 (TIGER-AI-Lab/VLM2Vec), parser mmeb.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -49,7 +49,7 @@ def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Piece]:
 
 
 def _read(entry: Entry, raw: Raw) -> Iterator[Piece]:
-    sides, number = Sides(entry, raw, partial(_looked_up, entry, raw, {})), 0
+    sides, number = Sides(entry, raw, _Media(entry, raw)), 0
     for path in split_of(entry, raw):
         for batch in batches(path, COLUMNS, raw, (*NEGATIVES, *CLIPS), lists=NEGATIVES):
             yield from _pieces(entry, raw, sides, batch, number)
@@ -109,12 +109,23 @@ def split_of(entry: Entry, raw: Raw) -> list[Path]:
     raise error
 
 
-def _looked_up(entry: Entry, raw: Raw, places: dict[str, Places], kind: str, path: str) -> str:
-    """The reference of a medium; `places` keeps those of each subset."""
-    subset = _subset(entry, path)
-    if subset not in places:
-        places[subset] = _places(entry, raw, subset)
-    return places[subset].reference(kind, path)
+class _Media:
+    """The media of an entry, which may be those of several subsets."""
+
+    def __init__(self, entry: Entry, raw: Raw) -> None:
+        self._entry, self._raw, self._places = entry, raw, dict[str, Places]()
+
+    def reference(self, kind: str, name: str) -> str:
+        return self._of(name).reference(kind, name)
+
+    def prefix(self, folder: str, names: Collection[str]) -> str | None:
+        return self._of(folder).prefix(folder, names)
+
+    def _of(self, name: str) -> Places:
+        subset = _subset(self._entry, name)
+        if subset not in self._places:
+            self._places[subset] = _places(self._entry, self._raw, subset)
+        return self._places[subset]
 
 
 def _tops(entry: Entry, raw: Raw) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from queue import Queue
 from threading import Event, Thread
 from typing import TYPE_CHECKING, TypeAlias
@@ -30,17 +31,13 @@ class Block:
         """The rows as dictionaries."""
         import orjson
 
-        return map(orjson.loads, _encoded(self.frame))
+        return map(orjson.loads, _encoded(self.frame).splitlines())
 
-    def lines(self, kind: Kind) -> memoryview:
+    def lines(self, kind: Kind) -> bytes:
         """The rows as JSON lines with their tag, the same bytes that orjson makes of `rows`."""
         import polars as pl
 
-        tagged = self.frame.select(pl.lit(kind.tag).alias("schema"), pl.all())
-        ended = (_encoded(tagged) + "\n").to_arrow(compat_level=pl.CompatLevel.oldest())
-        _, offsets, content = ended.buffers()
-        ends = memoryview(offsets).cast("q")[ended.offset : ended.offset + len(ended) + 1]
-        return memoryview(content)[ends[0] : ends[-1]] if len(ended) else memoryview(b"")
+        return _encoded(self.frame.select(pl.lit(kind.tag).alias("schema"), pl.all()))
 
 
 Piece: TypeAlias = "Row | Block"
@@ -116,15 +113,14 @@ def first(pieces: Iterable[Piece], count: int) -> Iterator[Piece]:
             return
 
 
-def _encoded(frame: pl.DataFrame) -> pl.Series:
-    """A JSON object a row, without its nulls."""
-    import polars as pl
-
-    lines = frame.select(pl.struct(pl.all()).struct.json_encode()).to_series()
+def _encoded(frame: pl.DataFrame) -> bytes:
+    """A JSON object a line for each row, without its nulls."""
+    stream = BytesIO()
+    frame.write_ndjson(stream)
+    lines = stream.getvalue()
     for name in dict.fromkeys(_absent(frame)):
-        null = f'"{name}":null'  # never part of a text, where quotes are escaped
-        lines = lines.str.replace_all(f"{null},", "", literal=True)
-        lines = lines.str.replace_all(f",{null}", "", literal=True)
+        null = f'"{name}":null'.encode()  # never part of a text, where quotes are escaped
+        lines = lines.replace(null + b",", b"").replace(b"," + null, b"")
     return lines
 
 
