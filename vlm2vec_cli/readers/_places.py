@@ -109,22 +109,18 @@ class Places:
         return f"they are in {', '.join(one.shown() for one in pieces)}" if pieces else None
 
 
-def _entries(folder: str | Path) -> tuple[set[str], set[str]]:
-    """The names of the files and of the folders in a folder; links that lead nowhere are left out.
+def _names(path: str | Path, *, folders: bool) -> set[str]:
+    """The names of the files in a folder, or of its folders; links that lead nowhere are left out.
 
     Raises MissingError where it may not be read.
     """
-    files, folders = set[str](), set[str]()
     try:
-        with os.scandir(folder) as entries:
-            for one in entries:
-                if one.is_file():
-                    files.add(one.name)
-                elif one.is_dir():
-                    folders.add(one.name)
-        return files, folders
+        with os.scandir(path) as entries:
+            if folders:
+                return {one.name for one in entries if one.is_dir()}
+            return {one.name for one in entries if one.is_file()}
     except OSError as error:
-        raise MissingError(f"cannot be read: {error.strerror}", place=str(folder)) from error
+        raise MissingError(f"cannot be read: {error.strerror}", place=str(path)) from error
 
 
 def _check(name: str) -> None:
@@ -151,33 +147,33 @@ class _OnDisk:
 
     def __init__(self, raw: Raw, top: Path) -> None:
         self._raw, self._top, self._under = raw, top, os.path.join(top, "")
-        self._listed: dict[str, tuple[set[str], set[str]]] = {}
+        self._listed: dict[tuple[str, bool], set[str]] = {}
 
     @cached_property
     def _prefix(self) -> str:  # asked for only once something is found
         return self._raw.references.of(self._top, "")
 
     def there(self) -> bool:
-        return any(not ARCHIVE.search(name) for names in _entries(self._top) for name in names)
+        kinds = (_names(self._top, folders=kind) for kind in (True, False))
+        return any(not ARCHIVE.search(name) for names in kinds for name in names)
 
     def known(self, name: str, folder: bool) -> str | None:
         above, _, bare = name.rpartition("/")
-        listed = self._listed.get(above)
-        if listed is None or bare not in listed[folder]:
+        if bare not in self._listed.get((above, folder), ()):
             return None
         return f"{self._prefix}{name}/" if folder else self._prefix + name
 
     def prefix(self, folder: str, names: Collection[str]) -> str | None:
-        listed = self._listed.get(folder[:-1])
-        return self._prefix + folder if listed and listed[0].issuperset(names) else None
+        listed = self._listed.get((folder[:-1], False))
+        return self._prefix + folder if listed and listed.issuperset(names) else None
 
     def find(self, name: str, folder: bool) -> str | None:
         name = name.rstrip("/") if folder else name
         above = name.rpartition("/")[0]
-        if above not in self._listed and os.path.isdir(self._under + above):
+        if (above, folder) not in self._listed and os.path.isdir(self._under + above):
             if len(self._listed) == LISTED_FOLDERS:
                 self._listed.pop(next(iter(self._listed)))
-            self._listed[above] = _entries(self._under + above)
+            self._listed[above, folder] = _names(self._under + above, folders=folder)
         if (found := self.known(name, folder)) is not None:
             return found
         there = (os.path.isdir if folder else os.path.isfile)(self._under + name)  # spelled in another way
@@ -186,7 +182,7 @@ class _OnDisk:
     def folder(self, name: str) -> Folder | None:
         if not os.path.isdir(self._under + name):
             return None
-        files, folders = map(sorted, _entries(self._under + name))
+        files, folders = (sorted(_names(self._under + name, folders=kind)) for kind in (False, True))
         return Folder(f"{self._prefix}{name.rstrip('/')}/", files, folders)
 
 

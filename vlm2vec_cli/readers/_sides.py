@@ -79,8 +79,8 @@ class Sides:
         return joined.select(pl.col("side").fill_null(pl.lit([], dtype=kind))).to_series()
 
     def _references(self, names: pl.Series, kind: str, bad: Bad) -> pl.Series:
-        """Where names lead: mostly into one folder, so that one is asked for them all before each alone."""
-        if (whole := self._whole(names)) is not None:
+        """Where names lead."""
+        if (whole := self._whole(names, kind)) is not None:
             return whole.alias(kind)
         if len(self._known) > KEPT_NAMES:
             self._known.clear()
@@ -96,10 +96,15 @@ class Sides:
                     bad.setdefault(at, error)
         return pl.Series(kind, found, pl.String)
 
-    def _whole(self, names: pl.Series) -> pl.Series | None:
-        """Where names lead that are all found in the folder of the first."""
-        folder = "".join(names[names.is_not_null().arg_max() or 0].rpartition("/")[:2])
+    def _whole(self, names: pl.Series, kind: str) -> pl.Series | None:
+        """Where names lead that are all found in the folder of the first, as most are."""
+        first = names[names.is_not_null().arg_max() or 0]
+        folder = first[: first.rfind("/") + 1]
         if not names.str.starts_with(folder).all():
+            return None
+        try:
+            self._media.reference(kind, first)  # so that it is known which place has them
+        except UserError:
             return None
         bare = names.str.strip_prefix(folder)
         prefix = self._media.prefix(folder, bare.drop_nulls().to_list())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from queue import Queue
 from threading import Event, Thread
 from typing import TYPE_CHECKING, TypeAlias
@@ -115,9 +114,13 @@ def first(pieces: Iterable[Piece], count: int) -> Iterator[Piece]:
 
 def _encoded(frame: pl.DataFrame) -> bytes:
     """A JSON object a line for each row, without its nulls."""
-    stream = BytesIO()
-    frame.write_ndjson(stream)
-    lines = stream.getvalue()
+    if frame.is_empty():
+        return b""
+    import polars as pl
+
+    line = pl.struct(pl.all()).struct.json_encode()
+    whole = frame.select(line.str.join("\n") + "\n").to_series()
+    lines: bytes = whole.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()[2].to_pybytes()
     for name in dict.fromkeys(_absent(frame)):
         null = f'"{name}":null'.encode()  # never part of a text, where quotes are escaped
         lines = lines.replace(null + b",", b"").replace(b"," + null, b"")
