@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 import raw_data
+import raw_sets
+import raw_tasks
 from vlm2vec_cli.errors import UserError
 from vlm2vec_cli.media import MediaReader
 from vlm2vec_cli.preparing.plan import plan
@@ -51,7 +53,7 @@ def bare(row: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("task", ARCHIVES)
 def test_an_archive_gives_the_rows_and_pixels_of_its_folder(tmp_path: Path, task: str) -> None:
-    raw_data.mmeb_v2(tmp_path, task)
+    raw_tasks.mmeb_v2(tmp_path, task)
     unpacked = rows_of(tmp_path, task)
     pixels = [media_of(tmp_path, row) for row in unpacked]
     sampled = [row["id"] for row in rows_of(tmp_path, task, sample=1)]
@@ -74,7 +76,7 @@ def test_an_archive_gives_the_rows_and_pixels_of_its_folder(tmp_path: Path, task
     ],
 )
 def test_folders_as_the_archives_have_them(tmp_path: Path, task: str, deeper: str) -> None:
-    raw_data.mmeb_v2(tmp_path, task)
+    raw_tasks.mmeb_v2(tmp_path, task)
     usual = rows_of(tmp_path, task)
     kept = next(value for row in usual for value in (row.get("image") or row.get("video"),) if value)
     first = kept if isinstance(kept, str) else kept[0]
@@ -93,7 +95,7 @@ def test_folders_as_the_archives_have_them(tmp_path: Path, task: str, deeper: st
 
 @pytest.mark.parametrize("parts", [1, 3])
 def test_a_compressed_archive_is_refused_with_a_command_that_works(tmp_path: Path, parts: int) -> None:
-    raw_data.mmeb_v2(tmp_path, "EgoSchema")
+    raw_tasks.mmeb_v2(tmp_path, "EgoSchema")
     folder, archive = tmp_path / "video-tasks/frames/video_qa", tmp_path / "video-tasks/frames/video_qa.tar"
     unpacked = rows_of(tmp_path, "EgoSchema")
     raw_data.pack(folder, archive, top="video_qa/")
@@ -113,7 +115,7 @@ def test_a_compressed_archive_is_refused_with_a_command_that_works(tmp_path: Pat
 
 
 def test_chunks_of_frames_are_read_in_place(tmp_path: Path) -> None:
-    raw_data.llava_hound(tmp_path)
+    raw_sets.llava_hound(tmp_path)
 
     def pairs() -> list[dict[str, Any]]:
         found = plan(Request("llava-hound", root=str(tmp_path))).rows(tmp_path, never)
@@ -127,7 +129,7 @@ def test_chunks_of_frames_are_read_in_place(tmp_path: Path) -> None:
 
 
 def test_a_link_that_leads_nowhere_is_no_picture(tmp_path: Path) -> None:
-    raw_data.mmeb_v2(tmp_path, "MSCOCO_t2i")
+    raw_tasks.mmeb_v2(tmp_path, "MSCOCO_t2i")
     picture = tmp_path / "image-tasks/T/c.jpg"
     picture.unlink()
     picture.symlink_to(tmp_path / "gone.jpg")

@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import raw_data
+import raw_sets
+import raw_tasks
 from vlm2vec_cli import catalogue
 from vlm2vec_cli.errors import UsageError, UserError
 from vlm2vec_cli.preparing.choose import chosen
@@ -65,7 +67,7 @@ def test_what_chooses_nothing_is_said(asked: dict[str, Any], said: str) -> None:
 def subset(root: Path, order: list[int], shards: int) -> Path:
     """MMEB-train with forty questions over ten pictures, in this order, in so many files."""
     rows = [
-        raw_data.train_row(qry=f"<|image_1|>\nquestion {number}\n", pos_text=f"answer {number}",
+        raw_sets.train_row(qry=f"<|image_1|>\nquestion {number}\n", pos_text=f"answer {number}",
                            qry_image_path=f"images/Mine/{number % 10}.jpg")
         for number in order
     ]  # fmt: skip
@@ -93,10 +95,10 @@ def test_a_sample_does_not_depend_on_the_order_of_rows_and_files(tmp_path: Path)
 
 
 def test_a_mix_has_caps_and_weights_that_make_datasets_count_as_published(tmp_path: Path) -> None:
-    raw_data.mmeb_train(tmp_path / "MMEB-train")
-    raw_data.llava_hound(tmp_path / "train_video_and_instruction")
-    raw_data.colpali(tmp_path / "colpali_train_set")
-    raw_data.visrag(tmp_path / "VisRAG-Ret-Train-In-domain-data")
+    raw_sets.mmeb_train(tmp_path / "MMEB-train")
+    raw_sets.llava_hound(tmp_path / "train_video_and_instruction")
+    raw_sets.colpali(tmp_path / "colpali_train_set")
+    raw_sets.visrag(tmp_path / "VisRAG-Ret-Train-In-domain-data")
     rows = list(plan(Request("mix", root=str(tmp_path))).rows(tmp_path, never))
     totals: dict[str, float] = {}
     for row in rows:
@@ -129,9 +131,9 @@ def test_a_mix_has_caps_and_weights_that_make_datasets_count_as_published(tmp_pa
 )  # fmt: skip
 def test_every_rule_is_counted_by_name(tmp_path: Path, source: str, task: str, said: list[str]) -> None:
     if source == "mmeb-v2":
-        raw_data.mmeb_v2(tmp_path, task)
+        raw_tasks.mmeb_v2(tmp_path, task)
     else:
-        raw_data.mmeb_train(tmp_path)
+        raw_sets.mmeb_train(tmp_path)
     messages: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]

@@ -16,7 +16,7 @@ Source = Annotated[
 Files = Annotated[
     Strings,
     typer.Argument(
-        metavar="[FILE]...", help="For files and table (- is stdin), and sgg.", show_default=False
+        metavar="[FILE]...", help="For files and table (- or none is stdin), and sgg.", show_default=False
     ),
 ]
 Root = Annotated[str | None, typer.Option(metavar="DIR", help="The folder of the raw data.")]

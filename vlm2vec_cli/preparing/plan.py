@@ -13,7 +13,7 @@ from vlm2vec_cli.catalogue import Entry
 from vlm2vec_cli.errors import MissingError, UsageError, UserError
 from vlm2vec_cli.preparing.choose import chosen, sample
 from vlm2vec_cli.preparing.request import CATALOGUED, Request, check
-from vlm2vec_cli.preparing.sources import Contents, contents, home
+from vlm2vec_cli.preparing.sources import Contents, contents, home, permitted
 from vlm2vec_cli.readers import Found, Raw, Reader, References
 from vlm2vec_cli.schemas.base import Kind, Row
 from vlm2vec_cli.schemas.pair import PAIR
@@ -57,11 +57,12 @@ class Plan:
         left_out, noted = Counter[str](), Counter[str]()
         if self.source.shipped:
             references = References(self.source.shipped, quickstart=True)
-        raw = self._raw(
-            entry, references, _once(reject),
-            left_out=lambda why: left_out.update([why]), noted=lambda why: noted.update([why]),
-        )  # fmt: skip
-        yield from self._dataset(entry, raw)
+        with permitted():
+            raw = self._raw(
+                entry, references, _once(reject),
+                left_out=lambda why: left_out.update([why]), noted=lambda why: noted.update([why]),
+            )  # fmt: skip
+            yield from self._dataset(entry, raw)
         for why, rows in left_out.items():
             log.warning("%d left out: %s", rows, why)
         for why, rows in noted.items():
@@ -108,8 +109,9 @@ class Plan:
         )  # fmt: skip
 
     def _found(self, entry: Entry) -> Found:
-        raw = self._raw(entry, References(self.source.root), lambda _: None)
-        return _reader(entry).found(entry, raw)
+        with permitted():
+            raw = self._raw(entry, References(self.source.root), lambda _: None)
+            return _reader(entry).found(entry, raw)
 
     def _weights(self, entries: list[Entry], references: References) -> dict[str, float]:
         """How much a row of each dataset counts, so that datasets count as in the mix, whatever their size.

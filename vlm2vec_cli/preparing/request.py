@@ -1,5 +1,6 @@
 """What a user of `prepare` asks for, and whether it makes sense for the source."""
 
+import sys
 from dataclasses import dataclass
 
 from vlm2vec_cli.catalogue import MIXES
@@ -38,6 +39,7 @@ USED_BY = {
 class Request:
     """What the user asks for. `names` are tasks or subsets, patterns allowed; `maps` the `--map` options.
 
+    For `files` and `table` no path is stdin.
     `domain` is in, out or neither; `predicates` a file with the labels of a scene-graph set.
     """
 
@@ -90,10 +92,10 @@ def check(request: Request) -> None:
     rooted = request.source == "beir" or (request.source in CATALOGUED and request.source != "quickstart")
     if rooted and request.root is None and not request.list:
         raise UsageError(f"{request.source} needs --root DIR, the folder of its raw data")
-    if request.source in ("sgg", "files", "table") and not request.paths:
-        raise UsageError(
-            f"{request.source} needs files", hint=f"vlm2vec prepare {request.source} PATH...; - is stdin"
-        )
+    piped = request.source in ("files", "table")
+    if request.source in USED_BY["FILE"] and not request.paths and (sys.stdin.isatty() or not piped):
+        hint = f"vlm2vec prepare {request.source} PATH...{' or a pipe' * piped}"
+        raise UsageError(f"{request.source} needs files", hint=hint)
 
 
 def _or(words: tuple[str, ...]) -> str:

@@ -1,6 +1,8 @@
 """What a source is made of: its datasets, their kind of row, and the folder they lie under."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,15 @@ from vlm2vec_cli.schemas.pair import PAIR
 from vlm2vec_cli.streams import opening, read_lines
 
 DEFAULT_MIX = "vlm2vec-v2"
+
+
+@contextmanager
+def permitted() -> Iterator[None]:
+    """MissingError for what of the raw data may not be read."""
+    try:
+        yield
+    except PermissionError as error:
+        raise MissingError(f"cannot be read: {error.strerror}", place=str(error.filename)) from error
 
 
 @dataclass(frozen=True)
@@ -34,8 +45,13 @@ def contents(request: Request) -> Contents:
     if request.source == "quickstart":
         return _quickstart(train=request.split == "train")
     root = Path(request.root or ".")
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise MissingError("no such folder", place=str(root))
+    with permitted():
+        return _under(root, request)
+
+
+def _under(root: Path, request: Request) -> Contents:
     kind = PAIR if request.source in TRAINING else ITEM
     if request.source == "mmeb-v2":
         known = catalogue.tasks()
@@ -84,10 +100,11 @@ def _open_entry(request: Request, root: Path) -> Entry:
             "no_relation": request.no_relation,
             "eval_type": "global",
         }
-    entry.update(paths=request.paths, instruction=request.instruction, role=request.role, mixed=True)
+    paths = request.paths or (opening.STDIN,)
+    entry.update(paths=paths, instruction=request.instruction, role=request.role, mixed=True)
     if request.source == "files":
-        paths, role = _listed(request.paths), request.role or "candidate"
-        return {**entry, "paths": paths, "role": role, "with_text": request.with_text}
+        role = request.role or "candidate"
+        return {**entry, "paths": _listed(paths), "role": role, "with_text": request.with_text}
     return {**entry, "maps": request.maps, "rooted": request.root is not None}
 
 

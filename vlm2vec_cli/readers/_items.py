@@ -82,7 +82,8 @@ def pairs(
             raw.reject(error.at(row.place))
             continue
         if made is not None:
-            yield {"id": str(row.number), "dataset": entry["name"], "negatives": [], **made}
+            made.setdefault("negatives", [])
+            yield {"id": str(row.number), "dataset": entry["name"], **made}
 
 
 def candidates(

@@ -1,5 +1,7 @@
 """Raw rows: annotation files found under the root, read a batch at a time, only the columns asked for."""
 
+import fnmatch
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,12 +129,11 @@ def _folders(entry: Entry, root: Path, part: str | None) -> Iterable[Path]:
 
 def split_files(folder: Path, split: str) -> list[Path]:
     """The files of one split in a folder as the hub lays them out, shards in order."""
-    if not folder.is_dir():
-        return []
     for where in (folder, folder / "data"):
+        names = sorted(os.listdir(where)) if os.path.isdir(where) else []
         for pattern in (f"{split}-*.parquet", f"{split}.parquet", f"{split}.jsonl", f"{split}.jsonl.gz"):
-            if found := sorted(where.glob(pattern)):
-                return found
+            if found := fnmatch.filter(names, pattern):
+                return [where / name for name in found]
     return []
 
 

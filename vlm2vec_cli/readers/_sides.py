@@ -98,9 +98,9 @@ class Sides:
 
     def _whole(self, names: pl.Series, kind: str) -> pl.Series | None:
         """Where names lead that are all found in the folder of the first, as most are."""
-        first = names[names.is_not_null().arg_max() or 0]
+        first = names[names.is_not_null().arg_max() or 0] if names.null_count() < len(names) else ""
         folder = first[: first.rfind("/") + 1]
-        if not names.str.starts_with(folder).all():
+        if not first or not names.str.starts_with(folder).all():
             return None
         try:
             self._media.reference(kind, first)  # so that it is known which place has them

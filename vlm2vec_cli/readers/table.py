@@ -80,7 +80,7 @@ def _lines(raw: Raw, typed: str, sources: Sequence[mapping.Source]) -> Iterator[
                 raise UsageError("a Parquet table is read from a file, not from stdin")
             yield from _parquet_lines(raw, Path(typed), sources)
         elif _is_json(shown, stream):
-            yield from _json_lines(raw, shown, stream)
+            yield from _json_lines(raw, shown, stream, sources)
         else:
             yield from _csv_lines(raw, shown, stream, sources)
 
@@ -113,7 +113,8 @@ def _parquet_lines(raw: Raw, path: Path, sources: Sequence[mapping.Source]) -> I
         yield Line(row.place, values)
 
 
-def _json_lines(raw: Raw, shown: str, stream: BinaryIO) -> Iterator[Line]:
+def _json_lines(raw: Raw, shown: str, stream: BinaryIO, sources: Sequence[mapping.Source]) -> Iterator[Line]:
+    known: dict[str, None] = {}
     for number, text in opening.lines(stream, shown):
         place = f"{shown} line {number}"
         try:
@@ -122,9 +123,12 @@ def _json_lines(raw: Raw, shown: str, stream: BinaryIO) -> Iterator[Line]:
             raw.reject(DataError(f"not JSON: {error.msg}", place=place))
             continue
         if isinstance(values, dict):
+            known.update(dict.fromkeys(values))
             yield Line(place, values)
         else:
             raw.reject(DataError("expected a JSON object", place=place))
+    if known:  # a line may lack a column, but one that no line has is misspelled
+        mapping.check(sources, list(known), shown)
 
 
 def _csv_lines(raw: Raw, shown: str, stream: BinaryIO, sources: Sequence[mapping.Source]) -> Iterator[Line]:

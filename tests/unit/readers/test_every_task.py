@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-import raw_data
+import raw_sets
+import raw_tasks
 from sources import pair, prepared
 from vlm2vec_cli import catalogue
 
-TASKS = raw_data.expected()
+TASKS = raw_tasks.expected()
 
 
 def query_rows(task: str, facts: dict[str, Any]) -> list[dict[str, Any]]:
@@ -28,7 +29,7 @@ def test_there_is_a_miniature_of_every_task() -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_a_task_of_the_benchmark(tmp_path: Path, task: str) -> None:
     facts = TASKS[task]
-    raw_data.mmeb_v2(tmp_path, task)
+    raw_tasks.mmeb_v2(tmp_path, task)
     rows = prepared(tmp_path, "mmeb-v2", names=(task,))
     asked = query_rows(task, facts)
     assert rows[: len(asked)] == asked
@@ -44,7 +45,7 @@ def test_a_task_of_the_benchmark(tmp_path: Path, task: str) -> None:
 
 
 def test_mmeb_train(tmp_path: Path) -> None:
-    raw_data.mmeb_train(tmp_path)
+    raw_sets.mmeb_train(tmp_path)
     kettle = "images/OK-VQA/Train/OK-VQA_image_17.jpg"
     question = "<image>\nRepresent the given image with the following question: "
     dialogue = "Represent the given dialogue about an image, which is used for image retrieval: "
@@ -73,7 +74,7 @@ def test_mmeb_train(tmp_path: Path) -> None:
 
 
 def test_mined_negatives(tmp_path: Path) -> None:
-    raw_data.hard_negatives(tmp_path)
+    raw_sets.hard_negatives(tmp_path)
     shown = "<image>\nRepresent the given image.\n"
     crops = [f"MMEB-train/images/CIRR/Train/{number}.jpg" for number in range(4)]
     assert prepared(tmp_path, "hard-negatives") == [

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-import raw_data
+import raw_sets
 from sources import pair, prepared
 from vlm2vec_cli import catalogue
 
 
 def test_llava_hound(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    raw_data.llava_hound(tmp_path)
+    raw_sets.llava_hound(tmp_path)
     clip = {name: f"train_300k/v_{name}/" for name in ("a-Scene-001", "b-Scene-002", "c-Scene-003")}
     wanted = "Find a video that contains the following visual content: "
     answered = "Answer a question based on the content of a video. <video>\n"

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import raw_data
+import raw_tasks
 from sources import prepared
 from vlm2vec_cli import catalogue
 
 
 def test_the_first_mmeb(tmp_path: Path) -> None:
-    raw_data.mmeb_eval(tmp_path)
+    raw_tasks.mmeb_eval(tmp_path)
     facts = {"modality": "image", "main_metric": "hit@1"}
     voc = {
         "dataset": "VOC2007",

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import raw_data
+import raw_sets
 from sources import pair, prepared
 
 VISRAG_PLOT = (
@@ -17,7 +17,7 @@ VISRAG_TEXTBOOK = (
 
 
 def test_colpali(tmp_path: Path) -> None:
-    raw_data.colpali(tmp_path)
+    raw_sets.colpali(tmp_path)
     page = "data/train-00000-of-00001.parquet!image"
     assert prepared(tmp_path, "colpali-train") == [
         pair(
@@ -33,7 +33,7 @@ def test_colpali(tmp_path: Path) -> None:
 
 
 def test_visrag(tmp_path: Path) -> None:
-    raw_data.visrag(tmp_path)
+    raw_sets.visrag(tmp_path)
     first, second = (f"data/train-0000{number}-of-00002.parquet!image" for number in (0, 1))
     plot = "A numerical data visualization, such as bar charts or line graphs."
     textbook = "A textbook page with structured educational content and explanations."

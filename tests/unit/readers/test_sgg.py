@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import raw_data
+import raw_sets
 from vlm2vec_cli.errors import DataError, UsageError, UserError
 from vlm2vec_cli.preparing.plan import plan
 from vlm2vec_cli.preparing.request import Request
@@ -35,7 +36,7 @@ def trained(subject: str, subject_box: str, object_: str, object_box: str) -> st
 
 
 def test_relations_become_pairs_that_know_every_right_predicate(tmp_path: Path) -> None:
-    train, _ = raw_data.scene_graph(tmp_path)
+    train, _ = raw_sets.scene_graph(tmp_path)
     query = {"text": trained(DOG, DOG_BOX, BENCH, BENCH_BOX), "image": "VG150/1234.jpg"}
     on, near, under = (
         {"text": f"The subject is {one} the object.", "id": one} for one in ("on", "near", "under")
@@ -56,7 +57,7 @@ def test_relations_become_pairs_that_know_every_right_predicate(tmp_path: Path) 
 
 
 def test_pictures_become_a_query_for_each_ordered_pair(tmp_path: Path) -> None:
-    _, graphs = raw_data.scene_graph(tmp_path)
+    _, graphs = raw_sets.scene_graph(tmp_path)
     rows = rows_of(tmp_path, graphs, no_relation=True)
     facts = {
         "dataset": "sgg", "role": "query", "image": "VG150/1234.jpg", "modality": "image",
@@ -77,7 +78,7 @@ def test_pictures_become_a_query_for_each_ordered_pair(tmp_path: Path) -> None:
 
 
 def test_the_prompt_of_the_published_evaluation_lacks_blanks(tmp_path: Path) -> None:
-    _, graphs = raw_data.scene_graph(tmp_path)
+    _, graphs = raw_sets.scene_graph(tmp_path)
     query = rows_of(tmp_path, graphs, prompt="evaluation", side="query")[0]
     assert query["text"] == (
         f"<image> In the given image, the subject {DOG} is located at {DOG_BOX},the object{BENCH} is located "
@@ -87,7 +88,7 @@ def test_the_prompt_of_the_published_evaluation_lacks_blanks(tmp_path: Path) -> 
 
 
 def test_a_vocabulary_of_ones_own(tmp_path: Path) -> None:
-    _, graphs = raw_data.scene_graph(tmp_path)
+    _, graphs = raw_sets.scene_graph(tmp_path)
     words = raw_data.put(tmp_path, "words.txt", b"on, lying on, next to\n")
     rows = rows_of(tmp_path, graphs, predicates=str(words), side="candidate")
     assert [(row["id"], row["novel"]) for row in rows] == [
@@ -142,7 +143,7 @@ def test_a_list_is_read_an_entry_at_a_time_wherever_it_is_cut(
 
 
 def test_bad_files_are_said_in_a_line(tmp_path: Path) -> None:
-    train, graphs = raw_data.scene_graph(tmp_path)
+    train, graphs = raw_sets.scene_graph(tmp_path)
     with pytest.raises(UsageError, match="do not become one stream"):
         plan(Request("sgg", paths=(str(train), str(graphs)), root=str(tmp_path)))
     with pytest.raises(UsageError, match="not from stdin"):

@@ -171,6 +171,17 @@ def test_maps_that_make_no_sense_are_refused(mini: Any, given: str, fact: str) -
         assert raised.value.hint == "did you mean 'question'?"
 
 
+def test_a_column_that_no_line_has_is_refused_at_the_end(mini: Any) -> None:
+    path = mini.file("t.jsonl", '{"title": "a"}\n{"title": "b", "late": "c"}\n')
+    assert [row["text"] for row in read(mini, "t.jsonl", "text=late", "role==query") if "text" in row] == [
+        "c"
+    ]
+    with pytest.raises(UsageError) as raised:
+        read(mini, "t.jsonl", "text=title", "instruction=titel")
+    assert str(raised.value) == f"--map: no column 'titel' in {path}"
+    assert raised.value.hint == "did you mean 'title'?"
+
+
 def test_a_header_with_a_name_twice_is_refused(mini: Any) -> None:
     mini.file("t.csv", "a,a\n1,2\n")
     with pytest.raises(DataError, match="distinct column names"):
