@@ -28,6 +28,7 @@ def _verbose(value: bool) -> bool:
 
 # What users of the published trainer type, where it means the same; `_` is as good as `-` everywhere.
 ALIASES = {
+    "dataloader-num-workers": "workers",
     "homogeneous-batch-size": "homogeneous",
     "image-dir": "media-root",
     "interleave-batch-size": "homogeneous",

@@ -229,6 +229,7 @@ def test_other_data_options_and_models_are_refused(warm: Warm, tmp_path: Path) -
     ("args", "lines"),
     [
         ([], ["a checkpoint folder is needed", "-o DIR"]),
+        (["-o", __file__], [f"-o {__file__}: a file, not a folder"]),
         (
             ["-o", "run", "--batch-size", "8", "--homogeneous", "3"],
             ["--homogeneous must divide --batch-size"],
@@ -271,6 +272,14 @@ def test_no_pairs_and_bad_pairs(warm: Warm) -> None:
     )
     skipped = train(warm, *LORA, "-o", "run", "--max-steps", "1", "--on-error", "skip", rows=bad)
     assert (skipped.exit_code, skipped.rows[0]["pairs"]) == (65, 2)
+    assert refusal(train(warm, *LORA, "-o", "run", rows=texts(1)), 65) == [
+        "vlm2vec: error: stdin line 1: one pair without negatives: nothing to tell its positive from"
+    ]
+    itself = [*texts(2), {**texts(3)[2], "negatives": [texts(3)[2]["positive"]]}]
+    assert refusal(train(warm, *LORA, "-o", "run", rows=itself), 65) == [
+        "vlm2vec: error: stdin line 3: negative 1 equals the positive",
+        "hint: --on-error skip leaves such rows out",
+    ]
     missing = [*texts(2), {"query": {"image": "nowhere.png"}, "positive": {"text": "b"}}]
     done = train(warm, *LORA, "-o", "other", rows=missing)
     assert done.exit_code == 66

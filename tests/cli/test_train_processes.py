@@ -161,7 +161,7 @@ def test_other_launchers_make_the_same_run(vlm2vec: Runner, tmp_path: Path) -> N
 def test_what_other_launchers_cannot_ask_for(vlm2vec: Runner) -> None:
     refused = vlm2vec("train", *RUN, "-o", "run", env={"RANK": "1", "WORLD_SIZE": "2"})
     assert b"several processes cannot read one stdin" in refused.stderr
-    data = json.dumps(texts(1)[0]).encode()
+    data = b"".join(json.dumps(row).encode() + b"\n" for row in texts(2))
     refused = vlm2vec("train", *RUN, "-o", "run", stdin=data, env={"ACCELERATE_USE_FSDP": "true"})
     assert refused.exit_code == 2
     assert b"asks for FSDP, but every process here holds the whole model" in refused.stderr

@@ -12,7 +12,7 @@ import tempfile
 import weakref
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vlm2vec_cli.errors import DataError
+from vlm2vec_cli.errors import DataError, UserError
 from vlm2vec_cli.schemas.base import Origin, Record
 from vlm2vec_cli.schemas.content import NAMES
 
@@ -86,9 +86,16 @@ class Pairs(Sequence[Example]):
     """All pairs of a run, in a temporary file.
 
     Memory: about 70 bytes a row and the names of datasets. `per_dataset` keeps only the first rows of each.
+    `reject` takes the error of a row that nothing can be learnt from, and may raise.
     """
 
-    def __init__(self, records: Iterable[Record], *, per_dataset: int | None = None) -> None:
+    def __init__(
+        self,
+        records: Iterable[Record],
+        *,
+        per_dataset: int | None = None,
+        reject: Callable[[UserError], None] | None = None,
+    ) -> None:
         self._file = tempfile.TemporaryFile(prefix="vlm2vec-pairs-")  # noqa: SIM115  # as long as `self`
         weakref.finalize(self, self._file.close)
         self._ends, self._origin_of, self._numbers = array("q", [0]), array("i"), array("q")
@@ -101,11 +108,18 @@ class Pairs(Sequence[Example]):
         query_keys, positive_keys = bytearray(), bytearray()
         digest = hashlib.sha256()
         for record in records:
+            try:
+                example = self._example(record)
+                _check(example)
+            except DataError as error:
+                if reject is None:
+                    raise
+                reject(error)
+                continue
             counts[record.row["dataset"]] += 1
             if per_dataset is not None and counts[record.row["dataset"]] > per_dataset:
                 continue
             self._keep(record)
-            example = self._example(record)
             self._dataset_of.append(codes.setdefault(example.dataset, len(codes)))
             self._modality_of.append(MODALITIES.index(example.modality))
             query_keys += bytes.fromhex(example.query.key)
@@ -226,7 +240,6 @@ class Pairs(Sequence[Example]):
     def _keep(self, record: Record) -> None:
         if not self._origins or self._origins[-1] is not record.origin:
             self._origins.append(record.origin)
-            self._roots.setdefault(record.origin.media_root, len(self._roots))
         line = orjson.dumps({name: record.row[name] for name in _FIELDS if name in record.row})
         self._file.write(line)
         self._ends.append(self._ends[-1] + len(line))
@@ -235,6 +248,7 @@ class Pairs(Sequence[Example]):
 
     def _example(self, record: Record) -> Example:
         row, place, media = record.row, record.place, record.origin.media_root
+        root = self._roots.setdefault(media, len(self._roots))
         dataset, weight = row["dataset"], float(row.get("weight", 1.0))
         if weight < 0:
             raise DataError(f"weight: expected a number from 0, got {weight}", place=place)
@@ -242,7 +256,7 @@ class Pairs(Sequence[Example]):
         def side(content: Mapping[str, Any]) -> Side:
             own = content.get("id")
             marks = frozenset() if own is None else frozenset({f"id:{dataset}:{own}"})
-            return Side(content, content_key(content, self._roots[media]), media, place, marks)
+            return Side(content, content_key(content, root), media, place, marks)
 
         positive = side(row["positive"])
         answers = {f"id:{dataset}:{name}" for name in row.get("positive_ids", ())}
@@ -266,6 +280,17 @@ def content_key(content: Mapping[str, Any], root: int = 0) -> str:
     if content.get("image") or content.get("video"):
         fields.append(root)
     return hashlib.blake2b(orjson.dumps(fields), digest_size=16).hexdigest()
+
+
+def _check(example: Example) -> None:
+    """Raises DataError for a row that contradicts itself."""
+    for number, negative in enumerate(example.negatives, start=1):
+        if negative.key == example.positive.key:
+            raise DataError(
+                f"negative {number} equals the positive",
+                place=example.positive.place,
+                hint="--on-error skip leaves such rows out",
+            )
 
 
 def _used(example: Example, choice: Choice) -> tuple[Side, ...]:

@@ -14,7 +14,7 @@ import torch
 from vlm2vec_cli import adapters, backbones, checkpoints, encoder
 from vlm2vec_cli.backbones import Backbone, Limits
 from vlm2vec_cli.engine.pixels import PATCH
-from vlm2vec_cli.errors import UsageError, UserError
+from vlm2vec_cli.errors import DataError, UsageError, UserError
 from vlm2vec_cli.media import MediaReader
 from vlm2vec_cli.schemas.base import Record
 from vlm2vec_cli.training import loop, plan, tracking, weights
@@ -40,6 +40,8 @@ def run(
     """Yields the events of the run whose options `given` holds by name, or with `dry_run` its plan."""
     if not given["output"] and not given["dry_run"]:
         raise UsageError("a checkpoint folder is needed", hint="-o DIR")
+    if given["output"] and Path(given["output"]).is_file():
+        raise UsageError(f"-o {given['output']}: a file, not a folder")
     if given["eval_steps"] and evaluate is None:
         raise UsageError("--eval-steps needs --eval FILE")
     tracking.check(given["report_to"])
@@ -49,7 +51,8 @@ def run(
     full = tiny if given["lora"] is None else not given["lora"]
     options = options_of(given, full)
     Objective(options)  # an unknown name is said before anything is read
-    pairs = Pairs(records, per_dataset=options.rows_per_dataset)
+    pairs = Pairs(records, per_dataset=options.rows_per_dataset, reject=reject)
+    _check_contrast(pairs, options)
     weights.sampler_of(pairs, options)
     if pairs.mined is not None and not (options.homogeneous or options.homogeneous_modality):
         log.warning("the rows' `batch` counts only with --homogeneous N")
@@ -115,6 +118,20 @@ def _model(
         targets=options.lora_targets, dora=options.dora, seed=options.seed, vision=options.vision,
     )  # fmt: skip
     return backbone, made
+
+
+def _check_contrast(pairs: Pairs, options: TrainOptions) -> None:
+    """Raises DataError where no step has anything that a positive could be told from."""
+    least, most = min(len(pairs), options.batch_size), options.num_hard_negatives
+    if least > 1 or options.max_steps == 0 or any(one.negatives[:most] for one in pairs):
+        return
+    if len(pairs) > 1:
+        raise UsageError(
+            "--batch-size 1 needs rows with negatives", hint="a pair alone has nothing to differ from"
+        )
+    raise DataError(
+        "one pair without negatives: nothing to tell its positive from", place=pairs[0].query.place
+    )
 
 
 def _check(backbone: Backbone, kind: str, options: TrainOptions) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from pairs import records
-from vlm2vec_cli.errors import DataError
+from vlm2vec_cli.errors import DataError, UserError
 from vlm2vec_cli.losses.info_nce import loss
 from vlm2vec_cli.schemas.base import Record
 from vlm2vec_cli.training.pairs import Batch, Choice, Pairs, content_key
@@ -27,6 +27,9 @@ def pair(query: str, positive: str | dict[str, Any], *negatives: str | dict[str,
 def batch(rows: Sequence[dict], *, mask: bool = True, most: int | None = None) -> Batch:
     pairs = Pairs(records(rows))
     return pairs.batch(range(len(rows)), Choice(mask, most))
+
+
+ANSWERS = [pair("a", "yes"), pair("b", "no", "maybe", "yes"), pair("c", "yes", "no")]
 
 
 def allowed(rows: Sequence[dict], **more: Any) -> list[str]:
@@ -46,16 +49,15 @@ def test_everything_else_in_the_batch_is_a_negative() -> None:
 
 
 def test_duplicates_of_the_positive_are_masked_unless_told() -> None:
-    rows = [pair("a", "yes"), pair("b", "no"), pair("c", "yes", "no", "yes")]
-    assert allowed(rows) == ["Px-x-", "xPx-x", "-xPx-"]
-    assert allowed(rows, mask=False) == ["Pxxxx", "xPxxx", "xxPxx"]
+    assert allowed(ANSWERS) == ["Pxx--x", "xPxxx-", "-xx-Px"]
+    assert allowed(ANSWERS, mask=False) == ["Pxxxxx", "xPxxxx", "xxxxPx"]
 
 
 def test_the_loss_of_equal_vectors_is_the_log_of_what_is_left() -> None:
-    made = batch([pair("a", "yes"), pair("b", "no"), pair("c", "yes", "no", "yes")])
-    same = functional.normalize(torch.ones(5, 4), dim=-1)
+    made = batch(ANSWERS)
+    same = functional.normalize(torch.ones(6, 4), dim=-1)
     losses = loss(same[:3], same, positive_B=made.positive_B, allowed_BN=made.allowed_BN, temperature=0.02)
-    assert losses.tolist() == pytest.approx([math.log(3), math.log(4), math.log(3)], rel=1e-5)
+    assert losses.tolist() == pytest.approx([math.log(4), math.log(5), math.log(4)], rel=1e-5)
 
 
 def test_every_answer_that_the_file_gives_a_query_is_masked() -> None:
@@ -223,3 +225,15 @@ def test_equal_positives_and_mined_batches_have_equal_numbers() -> None:
     assert mined.mined is not None
     assert mined.mined.tolist() == [0, 0, 1, -1], "a batch is one of its dataset"
     assert mined.digest != Pairs(records(rows[1:] + rows[:1])).digest
+
+
+def test_rows_that_contradict_themselves_are_refused_by_name() -> None:
+    rows = [pair("a", "A", "n"), pair("b", "B", "n", "B"), pair("c", "C", weight=-1)]
+    with pytest.raises(DataError) as raised:
+        Pairs(records(rows))
+    assert (raised.value.place, raised.value.fact) == ("pairs.jsonl line 2", "negative 2 equals the positive")
+    assert raised.value.hint == "--on-error skip leaves such rows out"
+    refused: list[UserError] = []
+    kept = Pairs(records(rows), reject=refused.append)
+    assert [error.place for error in refused] == ["pairs.jsonl line 2", "pairs.jsonl line 3"]
+    assert kept.digest == Pairs(records(rows[:1])).digest
