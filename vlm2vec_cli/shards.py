@@ -27,7 +27,8 @@ def find(given: str | None) -> Shard:
     """The shard of this process: `I/N` (from 1), or `auto`, the task's place in a Slurm array; times the
     processes that accelerate, torchrun or srun started.
 
-    Raises UsageError for anything else, and for `auto` where there is no array and no launcher.
+    Raises UsageError for anything else, and for `auto` where there is no array and no launcher, or an array
+    with gaps, in which a number does not say the place.
     """
     rank, world = launch.rank(), int(os.environ.get("WORLD_SIZE", "1"))
     outer = Shard(0, 1)
@@ -53,4 +54,9 @@ def _array() -> Shard | None:
 
     if (task := number("ID", -1)) < 0 or not (count := number("COUNT", 0)):
         return None
-    return Shard((task - number("MIN", 0)) // number("STEP", 1), count)
+    first, step = number("MIN", 0), number("STEP", 1)
+    if (number("MAX", first + (count - 1) * step) - first) // step + 1 != count:
+        raise UsageError(
+            "--shard auto: the numbers of the Slurm array have gaps", hint=f"sbatch --array=0-{count - 1}"
+        )
+    return Shard((task - first) // step, count)

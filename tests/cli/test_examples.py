@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+
+from runner import programs
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CHECKPOINT = Path(str(files("vlm2vec_cli.quickstart"))) / "checkpoint"
@@ -25,11 +26,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """`vlm2vec` is this Python's, whether it is on the path or not."""
-    program = tmp_path / "bin" / "vlm2vec"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m vlm2vec_cli "$@"\n')
-    program.chmod(0o755)
-    return {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
+    return {**os.environ, "PATH": f"{programs(tmp_path)}:{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
 
 
 def made(folder: Path) -> dict[str, bytes]:

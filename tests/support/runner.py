@@ -14,6 +14,16 @@ DROPPED = ("VLM2VEC_", "HF_", "PYTHONDONTWRITEBYTECODE")
 PROGRAM = (sys.executable, "-m", "vlm2vec_cli")
 
 
+def programs(folder: Path) -> Path:
+    """A folder for the path in which `vlm2vec` and `python` are those of the tests."""
+    made = folder / ".programs"
+    made.mkdir(exist_ok=True)
+    for name, words in (("vlm2vec", '-m vlm2vec_cli "$@"'), ("python", '"$@"')):
+        (made / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words}\n', encoding="utf-8")
+        (made / name).chmod(0o755)
+    return made
+
+
 @dataclass(frozen=True)
 class Done:
     """What a run left: its exit code and both streams."""

@@ -42,6 +42,13 @@ def test_a_slurm_array_with_a_first_number_and_a_step(monkeypatch: pytest.Monkey
     assert shards.find(None) == Shard(0, 1), "an array may be for other things"
 
 
+def test_a_slurm_array_with_gaps_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, SLURM_ARRAY_TASK_ID="3", SLURM_ARRAY_TASK_COUNT="3", SLURM_ARRAY_TASK_MIN="1",
+          SLURM_ARRAY_TASK_MAX="5", SLURM_ARRAY_TASK_STEP="1")  # fmt: skip
+    with pytest.raises(UsageError, match="have gaps"):
+        shards.find("auto")
+
+
 def test_processes_of_a_launcher_divide_each_shard(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, RANK="1", WORLD_SIZE="3")
     assert shards.find(None) == shards.find("auto") == Shard(1, 3)
