@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 from runner import programs
@@ -58,6 +59,13 @@ def test_a_stopped_make_goes_on_and_makes_nothing_twice(tmp_path: Path, environm
     subprocess.run(command, cwd=stopped, env=environment, check=True)
     assert made(stopped) == made(whole)
     assert {name: data for name, data in made(stopped).items() if name in left} == left
+
+
+def test_the_workflow_runs_what_is_there() -> None:
+    (job,) = yaml.safe_load((EXAMPLES / "ci" / "workflow.yml").read_text(encoding="utf-8"))["jobs"].values()
+    said = [step["run"] for step in job["steps"] if "run" in step]
+    assert said[:2] == ["pip install .", "bash examples/ci/regression.sh"]
+    assert "summary.md" in said[2]
 
 
 def test_the_regression_check_passes_and_fails(tmp_path: Path, environment: dict[str, str]) -> None:

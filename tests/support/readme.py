@@ -31,6 +31,10 @@ def blocks(text: str) -> list[Block]:
     return [Block(one["language"], one["code"], bool(one["mark"])) for one in FENCE.finditer(text)]
 
 
+TEXT = README.read_text(encoding="utf-8")
+BLOCKS = blocks(TEXT)
+
+
 def help_of(command: str) -> str:
     """What `vlm2vec COMMAND --help` says on a terminal of 100 columns; `vlm2vec` is the program itself."""
     from vlm2vec_cli.app import app
