@@ -3,44 +3,51 @@
     python examples/ray/embed_dataset.py rows.jsonl vectors --model VLM2Vec/VLM2Vec-V2.0 --actors 16 --gpus 1
     vlm2vec score vectors
 
-Ray Data reads the lines in blocks, sends them to actors that hold the engine of `vlm2vec embed`, and writes what
-they return as Parquet files, in any order. All machines see the same files: the rows, the media, the output.
+Ray Data reads the lines in blocks and sends them to actors that hold the engine of `vlm2vec embed`; each
+block becomes a part file. All machines see the same files: the rows, the media, the output.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
 
 import pyarrow as pa
 import ray
 
-from vlm2vec_cli import embedding, encoder, media
+from vlm2vec_cli import embedding, encoder, media, streams
 from vlm2vec_cli.schemas.base import Origin, Record
 from vlm2vec_cli.schemas.item import ITEM
+from vlm2vec_cli.schemas.vector import VECTOR
+
+PRECISION = "float32"
 
 
 class Embed:
-    """A loaded model; called with lines of JSON, gives vectors as other commands of vlm2vec read them."""
+    """A loaded model; called with lines of JSON, writes their vectors as `vlm2vec embed` does."""
 
-    def __init__(self, model: str, root: Path, options: dict[str, int]) -> None:
+    def __init__(self, model: str, root: Path, folder: Path, options: dict[str, int]) -> None:
         self.encoder = encoder.load(model, media.MediaReader(), **options)
         self.origin = Origin("block", root, "row")
+        self.folder = folder
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """A column `text` of lines to `embedding` and `_extra`, the fields of each row as JSON."""
-        lines = enumerate(block["text"].to_pylist(), start=1)
-        records = (Record(ITEM.parse(json.loads(line), str(at)), self.origin, at) for at, line in lines)
-        rows = list(embedding.embed(records, self.encoder, reject=_stop))
-        vectors = [row.pop("embedding") for row in rows]
-        facts = {"model": self.encoder.model, "fingerprint": self.encoder.fingerprint}
-        return pa.table(
-            {
-                "embedding": pa.array(vectors, pa.list_(pa.float32(), self.encoder.dim)),
-                "_extra": [json.dumps({**row, **facts}) for row in rows],
-            }
+        """A column `text` of lines to the part file that holds their vectors, and how many they are."""
+        lines = block["text"].to_pylist()
+        # the same block has the same name, so that Ray may try one twice
+        name = hashlib.blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
+        part = self.folder / f"part-{name}.parquet"
+        records = (
+            Record(ITEM.parse(json.loads(line), str(at)), self.origin, at) for at, line in enumerate(lines, 1)
         )
+        facts = {"model": self.encoder.model, "revision": self.encoder.revision,
+                 "fingerprint": self.encoder.fingerprint, "dim": self.encoder.dim,
+                 "normalize": self.encoder.normalize, "precision": PRECISION}  # fmt: skip
+        rows = embedding.embed(records, self.encoder, reject=_stop, precision=PRECISION)
+        streams.write_file(str(part), rows, VECTOR, facts)
+        return pa.table({"part": [part.name], "rows": [len(lines)]})
 
 
 def _stop(error: Exception) -> None:
@@ -60,19 +67,19 @@ def main() -> None:
     parser.add_argument("--max-pixels", type=int)
     args = parser.parse_args()
     root = (args.media_root or Path(args.rows).parent).resolve()
+    folder = Path(args.vectors).resolve()
+    folder.mkdir(parents=True)
     options = {} if args.max_pixels is None else {"max_pixels": args.max_pixels}
-    (
-        ray.data.read_text(str(Path(args.rows).resolve()))
-        .map_batches(
-            Embed,
-            fn_constructor_args=(args.model, root, options),
-            batch_format="pyarrow",
-            batch_size=args.block_rows,
-            num_gpus=args.gpus,
-            compute=ray.data.ActorPoolStrategy(size=args.actors),
-        )
-        .write_parquet(str(Path(args.vectors).resolve()))
+    parts = ray.data.read_text(str(Path(args.rows).resolve())).map_batches(
+        Embed,
+        fn_constructor_args=(args.model, root, folder, options),
+        batch_format="pyarrow",
+        batch_size=args.block_rows,
+        num_gpus=args.gpus,
+        compute=ray.data.ActorPoolStrategy(size=args.actors),
     )
+    for part in parts.iter_rows():
+        print(part["part"], part["rows"])
 
 
 if __name__ == "__main__":

@@ -193,6 +193,8 @@ def test_the_tour_and_the_recipes_run_in_order(warm: Warm) -> None:
 MINIATURE = {
     "VLM2Vec/VLM2Vec-V2.0": str(golden.MODEL),
     "ANOTHER_MODEL": str(golden.MODEL),
+    "train mined.jsonl": f"train mined.jsonl -m {golden.MODEL}",
+    "train mix.jsonl": f"train mix.jsonl -m {golden.MODEL}",
     "--preset vlm2vec-v2": "--preset vlm2vec-v2 --batch-size 4 --homogeneous 2 --max-steps 1 --lora-r 2",
     "--homogeneous 64": "--homogeneous 2 --batch-size 4 --lora-r 2",
     "--max-steps 5000": "--max-steps 1",
