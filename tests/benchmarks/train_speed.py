@@ -1,7 +1,7 @@
 """How fast `train` goes through pairs, and how its memory grows with the batch.
 
-    python tests/benchmarks/train_speed.py --batch 8 --steps 2             # minutes
-    python tests/benchmarks/train_speed.py --batch 48 --steps 4 --growth
+    python tests/benchmarks/train_speed.py --batch 16 --steps 3 --threads 2
+    python tests/benchmarks/train_speed.py --workloads "" --growth --threads 2
 
 The model is a Qwen2-VL of realistic proportions with random weights (130 million parameters, 78 of them the
 token table) under a DoRA adapter of rank 16; the data is made by the script. Workloads: a a picture with a
@@ -11,6 +11,9 @@ negatives, c a text, the picture that it asks for and seven other pictures as ha
   reference  as VLM2Vec's trainer: GradCache in chunks of 8 rows a side, padded, in both passes the vision
              tower and the language-model head over all positions
   ours       `vlm2vec_cli.training`, whole steps with reading, tokenising and the optimizer
+
+sentence-transformers' CachedMultipleNegativesRankingLoss is no third way: 6.2.0 loads these weights (with
+torchvision), but as a model of texts or pictures, and refuses inputs that are both, as those of a and b are.
 
 Both start from the same weights; their losses at the first step are compared (no dropout, duplicates not
 masked). `--growth` measures the peak memory of two processes that train on the same 1,024 pairs of a, one in
