@@ -46,7 +46,11 @@ def main(
         list[str] | None, _("NAMES", "Score vectors rounded as embed does: float32,int8,binary.")
     ] = None,
     rescore: Annotated[
-        int | None, _("N", "Whole vectors put the first N of --dim and --precision in order.", 1)
+        list[str] | None,
+        _("FILE", "Float vectors of the same rows, file or folder: put the first candidates in order again."),
+    ] = None,
+    rescore_depth: Annotated[
+        int | None, _("N", "How many; without --rescore the whole vectors of the input do it. [100]", 1)
     ] = None,
     scene_graph: Annotated[
         bool, Option("--scene-graph", help="Recall@K of relations: rank all pairs of an `image_id` together.")
@@ -85,7 +89,8 @@ def main(
     ids, pools and judgements; 12 bytes x queries x --top-k with --rankings; texts and references with
     --per-query.
 
-    With --dim or --precision a dataset has a row for each; --scene-graph needs `image_id` in query rows.
+    Vectors stored as int8 or binary are compared as such, in exact integer arithmetic. With --dim or
+    --precision a dataset has a row for each; --scene-graph needs `image_id` in query rows.
 
     Examples:
       vlm2vec score vectors.parquet --dim 1536,256 --precision float32,binary -o scores.jsonl
@@ -102,8 +107,9 @@ def main(
                       no_relevant=no_relevant, candidates=candidates or (), qrels=qrels, run=run, seed=seed,
                       rankings=rankings, rankings_format=rankings_format, top_k=top_k, per_query=per_query,
                       bootstrap=bootstrap, allow_mixed=allow_mixed_fingerprints, dims=dim or (),
-                      precisions=precision or (), rescore=rescore, scene_graph=scene_graph, novel=novel,
-                      ignored=ignore or (), results=results or ())  # fmt: skip
+                      precisions=precision or (), rescore=rescore or (), rescore_depth=rescore_depth,
+                      scene_graph=scene_graph, novel=novel, ignored=ignore or (),
+                      results=results or ())  # fmt: skip
     with session:
         rows = score(session, request, has_inputs=bool(inputs))
         if mteb:

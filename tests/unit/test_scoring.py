@@ -106,7 +106,9 @@ def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
         monkeypatch.setattr(search, "QUERY_BLOCK", 3)
         monkeypatch.setattr(search, "COLUMN_BLOCK", 7)
         monkeypatch.setattr(search, "MAX_SCORES", 20)
-        monkeypatch.setattr(search, "MAX_GATHERED", 10)
+        monkeypatch.setattr(integers, "COLUMN_BLOCK", 7)
+        monkeypatch.setattr(scorers, "COLUMN_BLOCK", 7)
+        monkeypatch.setattr(scorers, "MAX_GATHERED", 10)
     return str(request.param)
 
 

@@ -19,9 +19,10 @@ from vlm2vec_cli.schemas.base import Row
 from vlm2vec_cli.schemas.item import ITEM
 from vlm2vec_cli.schemas.ranking import RANKING
 from vlm2vec_cli.schemas.vector import VECTOR
-from vlm2vec_cli.scoring import evaluate, results_files
+from vlm2vec_cli.scoring import evaluate, floats, results_files
 from vlm2vec_cli.scoring.collect import Collector, check, judge_by
 from vlm2vec_cli.scoring.files import side_files
+from vlm2vec_cli.scoring.matrix import Budget
 from vlm2vec_cli.scoring.request import Request, variants
 from vlm2vec_cli.scoring.result import Result, Settings, Task
 from vlm2vec_cli.scoring.runs import add_query, gather, read_qrels, read_run, run_files
@@ -103,8 +104,10 @@ def _rows(
 def _from_vectors(
     session: Session, request: Request, variants: Sequence[Settings]
 ) -> tuple[list[Task], ResultsOf]:
+    budget = Budget()
     collector = Collector(
         session.reject,
+        budget=budget,
         similarity=request.similarity,
         keep_content=request.per_query is not None,
         allow_mixed=request.allow_mixed,
@@ -124,13 +127,26 @@ def _from_vectors(
             raise UsageError(f"--qrels judges one dataset, the input has {len(datasets)}")
         judge_by(datasets[0], read_qrels(read_lines(request.qrels), request.qrels))
         check(datasets)
+    wholes: dict[str, floats.Wholes] = {}
+    if request.rescore:
+        wholes = floats.collected(
+            bar(session.read(VECTOR, request.rescore), label="reading floats", quiet=session.quiet),
+            datasets,
+            session.reject,
+            budget=budget,
+            similarity=request.similarity,
+            allow_mixed=request.allow_mixed,
+            place=", ".join(request.rescore),
+        )
 
     def results_of(task: Task) -> Iterator[Result]:
+        dataset = task.dataset
+        whole = wholes.get(dataset.name)
         for settings in variants:
-            yield evaluate.by_vectors(task, settings)
-        for matrix in (task.dataset.query_vectors, task.dataset.candidate_vectors):
-            if matrix is not None:
-                matrix.close()
+            yield evaluate.by_vectors(task, settings, whole.sides() if whole else None)
+        for one in (dataset.query_vectors, dataset.candidate_vectors, whole):
+            if one is not None:
+                one.close()
 
     return evaluate.plan(datasets, variants[0]), results_of
 

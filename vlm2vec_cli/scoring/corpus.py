@@ -58,3 +58,12 @@ def tie_keys(tie_QR: Ints, hit_QR: NDArray[np.bool_] | None, ties: Ties) -> tupl
         return (-tie_QR,)
     assert hit_QR is not None
     return (-tie_QR, hit_QR if ties == "pessimistic" else ~hit_QR)
+
+
+def packed(row_X: Ints, value_X: Ints, num_rows: int, fill: int = -1) -> Ints:
+    """Values of ragged rows (`row_X` ascending) from the left in a rectangle, `fill` behind them."""
+    length_Q = np.bincount(row_X, minlength=num_rows)
+    packed_QR = np.full((num_rows, int(length_Q.max(initial=0))), fill, np.int64)
+    first_Q = np.cumsum(length_Q) - length_Q
+    packed_QR[row_X, np.arange(len(row_X)) - first_Q[row_X]] = value_X
+    return packed_QR

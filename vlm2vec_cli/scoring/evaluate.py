@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vlm2vec_cli import catalogue, metrics
 from vlm2vec_cli.errors import DataError, UsageError
 from vlm2vec_cli.metrics import Judged, Measure
+from vlm2vec_cli.nearest import Vectors
 from vlm2vec_cli.scoring import digests, scene_graph, search
 from vlm2vec_cli.scoring.collect import FACTS, Dataset, named
 from vlm2vec_cli.scoring.corpus import Block, Corpus, by_id, order
@@ -45,13 +46,19 @@ def plan(datasets: Iterable[Dataset], settings: Settings) -> list[Task]:
     return tasks
 
 
-def by_vectors(task: Task, settings: Settings) -> Result:
-    """Ranks by the similarity of vectors: each query's pool where it has one, else all candidates."""
+def by_vectors(task: Task, settings: Settings, whole: tuple[Vectors, Vectors] | None = None) -> Result:
+    """Ranks by the similarity of vectors: each query's pool where it has one, else all candidates.
+
+    `whole` are float vectors of queries and candidates for `settings.rescore`; else those of the dataset.
+    """
     dataset = task.dataset
     judgements = Judgements(dataset.relevant)
     query_Q = _scored(dataset, judgements, settings)
-    whole_QD, rows_QD = _seen(dataset, dataset.query_vectors, settings)
-    whole_ND, rows_ND = _seen(dataset, dataset.candidate_vectors, settings)
+    own_QD, rows_QD = _seen(dataset, dataset.query_vectors, settings)
+    own_ND, rows_ND = _seen(dataset, dataset.candidate_vectors, settings)
+    if settings.rescore is not None and whole is None:
+        _check_whole(dataset, own_ND, rows_ND)
+    whole_QD, whole_ND = whole or (own_QD, own_ND)
     row_of = dataset.row_of()
     number_of = np.array(list(dataset.candidate_rows), np.int64)
 
@@ -64,7 +71,7 @@ def by_vectors(task: Task, settings: Settings) -> Result:
         settings.ties,
         relevant if settings.ties != "id" else None,
     )
-    whole = replace(corpus, rows_ND=whole_ND)
+    finer = replace(corpus, rows_ND=whole_ND)
 
     def blocks(query_Q: Ints, depth: int | None) -> Iterator[Block]:
         if depth is not None and settings.rescore is not None:
@@ -75,7 +82,7 @@ def by_vectors(task: Task, settings: Settings) -> Result:
         for found in (everything, search.search_pools(corpus, rows_QD, query_Q[local], pools)):
             for block in found:
                 if settings.rescore is not None:
-                    block = search.rescored(whole, whole_QD, block, settings.rescore)
+                    block = search.rescored(finer, whole_QD, block, settings.rescore)
                 index_QR = np.where(block.index_QR >= 0, number_of[block.index_QR], -1)
                 yield Block(block.query_Q, index_QR, block.score_QR, block.num_ranked_Q, block.unique)
 
@@ -134,12 +141,15 @@ def _seen(dataset: Dataset, matrix: Matrix | None, settings: Settings) -> tuple[
         seen = rows.seen_as(settings.dim, settings.precision)
     except DataError as error:
         raise dataset.error(error.fact, hint=error.hint) from None
-    if settings.rescore is not None and (seen.dim, seen.precision) == (rows.dim, rows.precision):
-        raise dataset.error(
-            "--rescore has no more to go by than the search",
-            hint="give float32 vectors, and --precision binary or --dim 256 for the search",
-        )
     return rows, seen
+
+
+def _check_whole(dataset: Dataset, rows: Rows, seen: Rows) -> None:
+    if (seen.dim, seen.precision) == (rows.dim, rows.precision):
+        raise dataset.error(
+            "rescoring has no more to go by than the search",
+            hint="give float vectors with --rescore FILE, or search with --precision binary or --dim 256",
+        )
 
 
 def _scored(dataset: Dataset, judgements: Judgements, settings: Settings) -> Ints:

@@ -18,8 +18,11 @@ from vlm2vec_cli.errors import DataError
 Similarity = Literal["cosine", "dot"]
 Precision = Literal["float32", "int8", "binary"]
 MEMORY_BYTES = 1 << 30
+WRITTEN_AT_ONCE = 256
 STORED: Final[dict[str, Precision]] = {"int8": "int8", "uint8": "binary"}
 """The precision that a stored number type means; all others are float32."""
+SIGNS: Final = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.float32) * 2 - 1
+"""What a byte of packed bits means: eight numbers, each +1 or -1."""
 
 
 class Budget:
@@ -33,8 +36,9 @@ class Budget:
 class Rows:
     """Stored rows as search sees them: float32 of shape (N, dim), decoded where they are asked for.
 
-    A row is cut to its first `dim` numbers, then rounded to `precision` as `embed` rounds; with `unit` it has
-    length 1 after each of the two, so cut and rounded rows compare as if they had been embedded so.
+    A row is cut to its first `dim` numbers, then rounded to `precision` as `embed` rounds. Float rows have
+    length 1 with `unit`, cut ones too; int8 rows are whole numbers and binary ones +1 and -1, whatever their
+    length, so cut and rounded rows compare as if they had been embedded so.
     """
 
     stored: NDArray[Any]
@@ -52,11 +56,6 @@ class Rows:
         """The dimensions that are stored."""
         return int(self.stored.shape[1]) * (8 if self.stored.dtype == np.uint8 else 1)
 
-    @property
-    def stored_precision(self) -> Precision:
-        """What the rows were stored in."""
-        return STORED.get(self.stored.dtype.name, "float32")
-
     def __len__(self) -> int:
         return len(self.stored)
 
@@ -67,13 +66,16 @@ class Rows:
         if found.dtype == np.float32 and not cut and self.precision == "float32":
             return found  # of length 1 already, see Matrix.append
         if found.dtype == np.uint8:
-            found = np.unpackbits(found, axis=-1).astype(np.float32) * 2 - 1
+            signs: NDArray[np.float32] = SIGNS.take(found, axis=0)
+            return signs.reshape(*found.shape[:-1], -1)[..., : self.dim]
         found = found[..., : self.dim]
-        if self.unit and (cut or self.stored.dtype != np.float32):
-            found = _of_length_1(found)
-        if self.precision != self.stored_precision:
-            found = _in_127_steps(found) if self.precision == "int8" else np.where(found > 0, 1, -1)
-            found = _of_length_1(found) if self.unit else found
+        if found.dtype == np.float32:
+            if cut and self.unit:
+                found = of_length_1(found)
+            if self.precision == "int8":
+                found = _in_127_steps(found)
+            elif self.precision == "binary":
+                found = np.where(found > 0, 1, -1)
         return found.astype(np.float32, copy=False)
 
     def seen_as(self, dim: int | None, precision: Precision | None) -> "Rows":
@@ -89,19 +91,26 @@ class Rows:
 
 
 class Matrix:
-    """Rows of one number type; float32 ones under cosine have length 1 as soon as they are in."""
+    """Rows of one number type; float32 ones under cosine are given length 1."""
 
     def __init__(self, budget: Budget, similarity: Similarity) -> None:
         self.num_rows = 0
         self.dim = 0
-        self.all_equal = True
         self._similarity = similarity
         self._budget = budget
         self._file: IO[bytes] = BytesIO()
         self._on_disk = False
-        self._first = b""
         self._dtype: np.dtype[Any] = np.dtype(np.float32)
         self._num_bytes = 0
+        self._waiting: list[NDArray[Any]] = []
+        self._first_D: NDArray[Any] | None = None
+        self._all_equal = True
+
+    @property
+    def all_equal(self) -> bool:
+        """Whether every row is the first one."""
+        self._write()
+        return self._all_equal
 
     def append(self, embedding: NDArray[np.generic]) -> None:
         """Adds one row (D,): float32, int8 (taken as numbers) or uint8 (bits, each +1 or -1).
@@ -110,8 +119,8 @@ class Matrix:
         not finite, and, under cosine, a vector of length 0.
         """
         row_D = embedding
-        if row_D.dtype.name not in STORED:
-            row_D = self._checked(row_D.astype(np.float32, copy=False))
+        if row_D.dtype == np.float32 or row_D.dtype.name not in STORED:
+            self._check(row_D := row_D.astype(np.float32, copy=False))
         elif row_D.dtype == np.int8 and self._similarity == "cosine" and not row_D.any():
             raise _no_length()
         dim = len(row_D) * (8 if row_D.dtype == np.uint8 else 1)
@@ -122,20 +131,19 @@ class Matrix:
             raise DataError("embedding is {}, those of the rows before are {}".format(*names))
         elif dim != self.dim:
             raise DataError(f"embedding has {dim} dimensions, the rows before have {self.dim}")
-        data = row_D.tobytes()
-        if not self.num_rows:
-            self._first = data
-        self.all_equal = self.all_equal and data == self._first
-        if not self._on_disk and len(data) > self._budget.left:
+        if not self._on_disk and row_D.nbytes > self._budget.left:
             self._move_to_disk()
         if not self._on_disk:
-            self._budget.left -= len(data)
-        self._file.write(data)
-        self._num_bytes += len(data)
+            self._budget.left -= row_D.nbytes
+        self._num_bytes += row_D.nbytes
         self.num_rows += 1
+        self._waiting.append(row_D)
+        if len(self._waiting) == WRITTEN_AT_ONCE:
+            self._write()
 
     def rows(self) -> Rows:
         """All rows, without a copy; of a matrix on disk the pages that are read."""
+        self._write()
         stored: NDArray[Any]
         if isinstance(self._file, BytesIO):
             stored = np.frombuffer(self._file.getbuffer(), self._dtype).reshape(self.num_rows, -1)
@@ -152,17 +160,28 @@ class Matrix:
         else:
             self._file.close()
         self._file = BytesIO()
+        self._waiting = []
         self.num_rows = self._num_bytes = 0
 
-    def _checked(self, row_D: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _check(self, row_D: NDArray[np.float32]) -> None:
+        if 0 < float(np.dot(row_D, row_D)) < np.inf:  # true of almost every row, and quick to see
+            return
         if not np.isfinite(row_D).all():
             raise DataError("embedding holds a number that is not finite (NaN or infinity)")
-        if self._similarity == "dot":
-            return row_D
-        length = float(np.linalg.norm(row_D.astype(np.float64)))
-        if length == 0:
+        if self._similarity == "cosine" and not row_D.any():
             raise _no_length()
-        return (row_D / length).astype(np.float32)
+
+    def _write(self) -> None:
+        if not self._waiting:
+            return
+        block_ND: NDArray[Any] = np.stack(self._waiting)
+        self._waiting = []
+        if self._dtype == np.float32 and self._similarity == "cosine":
+            block_ND = of_length_1(block_ND)
+        if self._first_D is None:
+            self._first_D = block_ND[0]
+        self._all_equal = self._all_equal and bool((block_ND == self._first_D).all())
+        self._file.write(block_ND.data)
 
     def _move_to_disk(self) -> None:
         file = tempfile.TemporaryFile(prefix="vlm2vec-")  # noqa: SIM115  # closed in close()
@@ -182,7 +201,7 @@ def _in_127_steps(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.rint(rows * (127 / largest)))
 
 
-def _of_length_1(rows: NDArray[Any]) -> NDArray[np.float32]:
+def of_length_1(rows: NDArray[Any]) -> NDArray[np.float32]:
     """The vectors along the last axis, divided by their lengths; a vector of zeros stays one."""
     exact = rows.astype(np.float64)
     length = np.sqrt(np.square(exact).sum(axis=-1, keepdims=True))

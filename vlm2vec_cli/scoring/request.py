@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import cast, get_args
+from pathlib import Path
+from typing import Final, cast, get_args
 
 from vlm2vec_cli import metrics
 from vlm2vec_cli.errors import UsageError, nearest
@@ -14,6 +15,9 @@ from vlm2vec_cli.scoring.per_query import NUM_CANDIDATES
 from vlm2vec_cli.scoring.result import DEFAULT, NoRelevant, Settings
 from vlm2vec_cli.scoring.scene_graph import SceneGraph, read_names
 from vlm2vec_cli.streams import read_lines
+
+RESCORED: Final = 100
+"""How many candidates --rescore puts in order again where --rescore-depth does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,8 @@ class Request:
     allow_mixed: bool = False
     dims: Sequence[str] = ()
     precisions: Sequence[str] = ()
-    rescore: int | None = None
+    rescore: Sequence[str] = ()
+    rescore_depth: int | None = None
     scene_graph: bool = False
     novel: str | None = None
     ignored: Sequence[str] = ()
@@ -56,12 +61,23 @@ def variants(request: Request) -> list[Settings]:
         seed=request.seed,
         keep=max(request.top_k if request.rankings else 0, NUM_CANDIDATES if request.per_query else 0),
         first_rank=request.per_query is not None,
-        rescore=request.rescore,
+        rescore=_rescore_depth(request),
         scene_graph=_scene_graph(request),
     )
     if settings.rescore is not None:
         settings = replace(settings, keep=min(settings.keep, settings.rescore))
     return _variants(settings, request)
+
+
+def _rescore_depth(request: Request) -> int | None:
+    """How many candidates are put in order again; None for none."""
+    for path in request.rescore:
+        if path.isdecimal() and not Path(path).exists():
+            raise UsageError(
+                f"--rescore: expected a file of float vectors, got {path!r}",
+                hint=f"--rescore-depth {path} goes by the input's own whole vectors",
+            )
+    return request.rescore_depth or (RESCORED if request.rescore else None)
 
 
 def _listed(values: Sequence[str]) -> list[str]:
@@ -81,7 +97,7 @@ def _scene_graph(request: Request) -> SceneGraph | None:
             name = "--novel" if request.novel is not None else "--ignore"
             raise UsageError(f"{name} has a use only with --scene-graph")
         return None
-    if request.rescore is not None:
+    if _rescore_depth(request) is not None:
         raise UsageError("--rescore and --scene-graph exclude each other")
     lines = [] if request.novel is None else [line for _, line in read_lines(request.novel)]
     ignored = frozenset(_listed(request.ignored)) or frozenset({scene_graph.NO_RELATION})
@@ -102,7 +118,7 @@ def _variants(settings: Settings, request: Request) -> list[Settings]:
             hint = nearest(name, known) or f"one of {', '.join(known)}"
             raise UsageError(f"--precision: unknown {name!r}", hint=hint)
         precisions.append(cast(Precision, name))
-    if request.run is not None and (dims or precisions or request.rescore is not None):
+    if request.run is not None and (dims or precisions or _rescore_depth(request) is not None):
         raise UsageError("--dim, --precision and --rescore are for vectors, --run has none")
     variants = [
         replace(settings, dim=dim, precision=precision)

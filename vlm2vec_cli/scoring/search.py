@@ -1,8 +1,7 @@
 """Exact search: which candidates are nearest to each query, in blocks and in bounded memory.
 
-A score is the dot product in float64, rounded to float32, so it depends on the two vectors alone: neither
-block sizes nor the order of candidates nor threads change it, and equal vectors tie exactly. Where few of
-many candidates are wanted, `nearest` finds them; else everything is scored and sorted.
+A score depends on the two vectors alone, see `scorers`. Where few of many candidates are wanted, `nearest`
+finds them among float vectors, `integers` among int8 and binary ones; else everything is scored and sorted.
 
 Q queries, N candidates, D dimensions, R ranks, P pool entries, C a block's columns, U a union of pools, X any
 flat list; -1 fills the ends of short rows.
@@ -17,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlm2vec_cli.nearest import Floats, Ints, Rows, Vectors, query_rows, top_k
-from vlm2vec_cli.scoring.corpus import Block, Corpus, order, tie_keys
+from vlm2vec_cli.scoring import integers
+from vlm2vec_cli.scoring.corpus import Block, Corpus, order, packed, tie_keys
+from vlm2vec_cli.scoring.scorers import FloatScorer, Scorer, scorer
 
 QUERY_BLOCK = 512
 COLUMN_BLOCK = 8192
 MAX_SCORES = 1 << 22  # scores of one block held at once: 16 MB
-MAX_GATHERED = 1 << 18  # numbers of gathered vectors held at once: 2 MB in float64, what caches hold
 SHARED = 16  # pools are scored pair by pair where together they are more than 16 times as large as one
 FEW = 0.5  # the share of candidates beyond which sorting everything is faster
 
@@ -32,16 +32,20 @@ def search_all(corpus: Corpus, rows_QD: Vectors, query_Q: Ints, depth: int) -> I
     num_candidates = len(corpus.rows_ND)
     depth = min(depth, num_candidates)
     few = depth < FEW * num_candidates
-    targets = Rows(corpus.rows_ND, longest=_longest(corpus.rows_ND) if few and len(query_Q) else 0.0)
+    score = scorer(rows_QD, corpus.rows_ND)
+    floats = few and isinstance(score, FloatScorer)
+    targets = Rows(corpus.rows_ND, longest=_longest(corpus.rows_ND) if floats and len(query_Q) else 0.0)
     size = min(QUERY_BLOCK, query_rows(depth) if few else max(1, MAX_SCORES // num_candidates))
     for start in range(0, len(query_Q), size):
         block_Q = query_Q[start : start + size]
-        block_QD = np.asarray(rows_QD[block_Q])
-        if few:
+        if floats:
+            block_QD = np.asarray(rows_QD[block_Q])
             found = top_k(block_QD, targets, depth, ties=partial(_tie_keys, corpus, block_Q))
             index_QR, score_QR = found.targets, found.scores
+        elif few:
+            index_QR, score_QR = integers.first(corpus, score, block_Q, depth)
         else:
-            index_QR, score_QR = _sorted(corpus, block_QD, block_Q, depth)
+            index_QR, score_QR = _sorted(corpus, score, block_Q, depth)
         yield Block(block_Q, index_QR, score_QR, np.full(len(block_Q), num_candidates), True)
 
 
@@ -65,7 +69,7 @@ def rescored(corpus: Corpus, rows_QD: Vectors, block: Block, count: int) -> Bloc
     What stands behind them stays as it is, its scores NaN: they do not compare with the new ones.
     """
     index_QC, rest_QR = block.index_QR[:, :count], block.index_QR[:, count:]
-    score_QC = _exact_at(np.asarray(rows_QD[block.query_Q]), corpus.rows_ND, np.maximum(index_QC, 0))
+    score_QC = scorer(rows_QD, corpus.rows_ND).at(block.query_Q, np.maximum(index_QC, 0))
     score_QC[index_QC < 0] = -np.inf
     index_QC, score_QC = _ranked(corpus, block.query_Q, index_QC, score_QC)
     nothing_QR = np.full(rest_QR.shape, np.nan, np.float32)
@@ -79,9 +83,10 @@ def rescored(corpus: Corpus, rows_QD: Vectors, block: Block, count: int) -> Bloc
 def rank_of_first(corpus: Corpus, rows_QD: Vectors, query_Q: Ints, golds: Sequence[Ints]) -> Ints:
     """1-based rank, among all candidates, of each query's best placed one of `golds` (candidate rows)."""
     rank_Q = np.zeros(len(query_Q), np.int64)
+    score = scorer(rows_QD, corpus.rows_ND)
     size = max(1, MAX_SCORES // len(corpus.rows_ND))
     for start in range(0, len(query_Q), size):
-        score_QN = _exact(np.asarray(rows_QD[query_Q[start : start + size]]), corpus.rows_ND)
+        score_QN = score.all(query_Q[start : start + size])
         for row, score_N in enumerate(score_QN):
             gold = golds[start + row]
             best = gold[np.lexsort((-corpus.tie_N[gold], -score_N[gold]))[0]]
@@ -105,39 +110,16 @@ def _ranked(
     return np.take_along_axis(index_QR, order_QR, 1), np.take_along_axis(score_QR, order_QR, 1)
 
 
-def _exact(rows_QD: Floats, rows_ND: Vectors) -> Floats:
-    """All scores, shape (Q, N)."""
-    score_QN = np.empty((len(rows_QD), len(rows_ND)), np.float32)
-    query_DQ = rows_QD.astype(np.float64).T
-    for start in range(0, len(rows_ND), COLUMN_BLOCK):
-        columns_CD = rows_ND[start : start + COLUMN_BLOCK].astype(np.float64)
-        score_QN[:, start : start + COLUMN_BLOCK] = (columns_CD @ query_DQ).T
-    return score_QN
-
-
-def _exact_at(rows_QD: Floats, rows_ND: Vectors, index_QR: Ints) -> Floats:
-    """The scores of the candidates in `index_QR` alone."""
-    score_QR = np.empty(index_QR.shape, np.float32)
-    width = max(1, min(index_QR.shape[1], MAX_GATHERED // rows_ND.shape[1]))
-    height = max(1, MAX_GATHERED // (width * rows_ND.shape[1]))
-    for top in range(0, len(rows_QD), height):
-        query_QD1 = rows_QD[top : top + height].astype(np.float64)[:, :, None]
-        for left in range(0, index_QR.shape[1], width):
-            part = slice(top, top + height), slice(left, left + width)
-            score_QR[part] = (rows_ND[index_QR[part]].astype(np.float64) @ query_QD1)[:, :, 0]
-    return score_QR
-
-
-def _sorted(corpus: Corpus, rows_QD: Floats, query_Q: Ints, depth: int) -> tuple[Ints, Floats]:
+def _sorted(corpus: Corpus, score: Scorer, query_Q: Ints, depth: int) -> tuple[Ints, Floats]:
     """By exact scores of everything; sorts only what reaches the score at `depth`."""
-    score_QN = _exact(rows_QD, corpus.rows_ND)
+    score_QN = score.all(query_Q)
     num_candidates = score_QN.shape[1]
     if depth * 4 > num_candidates:
         index_QN = np.broadcast_to(np.arange(num_candidates), score_QN.shape)
         return _ranked(corpus, query_Q, index_QN, score_QN, depth)
     last_Q = np.partition(score_QN, num_candidates - depth, axis=1)[:, num_candidates - depth]
     row_X, index_X = np.nonzero(score_QN >= last_Q[:, None])
-    index_QR = _packed(row_X, index_X, len(rows_QD))
+    index_QR = packed(row_X, index_X, len(query_Q))
     score_QR = np.take_along_axis(score_QN, np.maximum(index_QR, 0), 1)
     score_QR[index_QR < 0] = -np.inf
     return _ranked(corpus, query_Q, index_QR, score_QR, depth)
@@ -159,28 +141,19 @@ def _pool_block(corpus: Corpus, rows_QD: Vectors, query_Q: Ints, pools: Sequence
     length_Q = np.array([len(pool) for pool in pools], np.int64)
     every_X = np.concatenate(pools)
     row_X = np.repeat(np.arange(len(pools)), length_Q)
-    index_QP = _packed(row_X, every_X, len(pools))
+    index_QP = packed(row_X, every_X, len(pools))
     union_U, place_X = np.unique(every_X, return_inverse=True)
-    block_QD = np.asarray(rows_QD[query_Q])
+    score = scorer(rows_QD, corpus.rows_ND)
     if len(union_U) * len(pools) > SHARED * index_QP.size:
-        score_QP = _exact_at(block_QD, corpus.rows_ND, np.maximum(index_QP, 0))
+        score_QP = score.at(query_Q, np.maximum(index_QP, 0))
         score_QP[index_QP < 0] = -np.inf
     else:
         score_X = np.empty(len(every_X), np.float32)
         for start in range(0, len(union_U), COLUMN_BLOCK):
-            score_QC = _exact(block_QD, corpus.rows_ND[union_U[start : start + COLUMN_BLOCK]])
+            score_QC = score.all(query_Q, union_U[start : start + COLUMN_BLOCK])
             inside_X = (place_X >= start) & (place_X < start + COLUMN_BLOCK)
             score_X[inside_X] = score_QC[row_X[inside_X], place_X[inside_X] - start]
         score_QP = np.full(index_QP.shape, -np.inf, np.float32)
         score_QP[index_QP >= 0] = score_X  # both walk row by row
     index_QP, score_QP = _ranked(corpus, query_Q, index_QP, score_QP)
     return Block(query_Q, index_QP, score_QP, length_Q, False)
-
-
-def _packed(row_X: Ints, value_X: Ints, num_rows: int) -> Ints:
-    """Values of ragged rows (`row_X` ascending) from the left in a rectangle, -1 where a row has ended."""
-    length_Q = np.bincount(row_X, minlength=num_rows)
-    packed_QR = np.full((num_rows, int(length_Q.max(initial=0))), -1, np.int64)
-    first_Q = np.cumsum(length_Q) - length_Q
-    packed_QR[row_X, np.arange(len(row_X)) - first_Q[row_X]] = value_X
-    return packed_QR
