@@ -283,6 +283,25 @@ def test_a_folder_of_shards_at_several_sizes(vlm2vec: Runner) -> None:
     assert again.rows[0]["data_digest"] == done.rows[0]["data_digest"]
 
 
+def test_float_vectors_of_another_file_put_binary_ones_in_order(vlm2vec: Runner) -> None:
+    signs = [  # a differs from the query in one bit, b in none
+        {"id": "q", "relevant": {"a": 1}, "embedding": [254], "precision": "binary"},
+        {"id": "a", "role": "candidate", "embedding": [255], "precision": "binary"},
+        {"id": "b", "role": "candidate", "embedding": [254], "precision": "binary"},
+    ]
+    numbers = {"q": [0.9, 0.6], "a": [0.8, 0.6], "b": [0.6, 0.8]}
+    whole = [{**row, "embedding": numbers[row["id"]], "precision": "float32"} for row in signs]
+    (vlm2vec.work / "floats.jsonl").write_bytes(jsonl(whole))
+    coarse = vlm2vec("score", stdin=jsonl(signs))
+    assert coarse.rows[0]["main_score"] == 0
+    fine = vlm2vec("score", "--rescore", "floats.jsonl", stdin=jsonl(signs))
+    assert (fine.rows[0]["main_score"], fine.rows[0]["rescore"]) == (1, 100)
+    short = vlm2vec("score", "--rescore", "floats.jsonl", "--rescore-depth", "1", stdin=jsonl(signs))
+    assert short.rows[0]["main_score"] == 0
+    wrong = vlm2vec("score", "--rescore", "100", stdin=jsonl(signs))
+    assert (wrong.exit_code, b"--rescore-depth 100" in wrong.stderr) == (2, True)
+
+
 def test_relations_of_a_scene_graph(vlm2vec: Runner) -> None:
     (vlm2vec.work / "novel.txt").write_text("b, c\n")
     pictures = [{**row, "image_id": 7} if row["id"].startswith("q") else row for row in rows()]

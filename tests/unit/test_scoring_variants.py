@@ -1,6 +1,7 @@
 """Vectors cut, rounded and rescored in scoring, against vectors that were embedded so; digests."""
 
 import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from vlm2vec_cli.embedding import stored
 from vlm2vec_cli.errors import DataError, UsageError
 from vlm2vec_cli.schemas.base import Origin, Record
-from vlm2vec_cli.scoring import Request, evaluate, score
+from vlm2vec_cli.scoring import Request, evaluate, floats, score
 from vlm2vec_cli.scoring.collect import Collector, check
 from vlm2vec_cli.scoring.matrix import Budget, Matrix, Precision
 from vlm2vec_cli.scoring.result import Result, Settings
@@ -35,15 +36,31 @@ def rows_of(query_QD: NDArray[Any], rows_ND: NDArray[Any], **more: Any) -> list[
     return rows
 
 
-def scored(rows: list[dict[str, Any]], **settings: Any) -> Result:
+def scored(rows: list[dict[str, Any]], whole: list[dict[str, Any]] | None = None, **settings: Any) -> Result:
+    """`whole` are the rows of the files of --rescore."""
+
     def reject(error: Exception) -> None:
         raise error
 
+    def records(rows: list[dict[str, Any]]) -> Iterator[Record]:
+        return (Record({"dataset": "d", **row}, ORIGIN, at) for at, row in enumerate(rows, start=1))
+
     collector = Collector(reject)
-    collector.add(Record({"dataset": "d", **row}, ORIGIN, at) for at, row in enumerate(rows, start=1))
+    collector.add(records(rows))
     options = Settings(resamples=0, keep=30, first_rank=True, **settings)
     (task,) = evaluate.plan(check(collector.datasets.values()), options)
-    return evaluate.by_vectors(task, options)
+    if whole is None:
+        return evaluate.by_vectors(task, options)
+    found = floats.collected(
+        records(whole),
+        [task.dataset],
+        reject,
+        budget=Budget(),
+        similarity="cosine",
+        allow_mixed=False,
+        place="floats.jsonl",
+    )
+    return evaluate.by_vectors(task, options, found["d"].sides())
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(PRECISIONS), st.sampled_from([8, 16, 24]), st.booleans())
@@ -90,6 +107,50 @@ def test_rescoring_sorts_the_first_by_whole_vectors_and_leaves_the_rest(seed: in
         assert (fine.index_QK[at, count:] == coarse.index_QK[at, count:]).all()
     assert fine.stored["rescore"] == count
     assert (fine.index_QK == exact.index_QK).all() or count < 30
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["int8", "binary"]), st.integers(1, 30), st.booleans())
+def test_float_vectors_of_a_file_rescore_as_those_of_the_input_would(
+    seed: int, precision: Precision, count: int, local: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    query_QD, rows_ND = unit(rng.standard_normal((4, 16))), unit(rng.standard_normal((30, 16)))
+    more = {"pool": [f"c{at}" for at in range(0, 30, 2)] + ["c1", "c3"]} if local else {}
+    whole = rows_of(query_QD, rows_ND, **more)
+    coarse = [{**row, "embedding": stored(row["embedding"], precision)} for row in whole]
+    other = [{**row, "id": "x"} for row in whole[:1]]
+    random.Random(seed).shuffle(shuffled := whole + other)
+    found = scored(coarse, shuffled, rescore=count)
+    expected = scored(whole, precision=precision, rescore=count)
+    assert (found.index_QK == expected.index_QK).all()
+    first = min(count, 17 if local else 30)
+    assert (found.score_QK[:, :first] == expected.score_QK[:, :first]).all()
+    assert found.stored == {"dim": 16, "precision": precision, "rescore": count}
+
+
+@pytest.mark.parametrize(
+    ("change", "fact"),
+    [
+        (lambda rows: rows[:-2], "floats.jsonl: dataset 'd': --rescore: no float vector for 2 queries: 'q2'"),
+        (lambda rows: rows[1:], "floats.jsonl: dataset 'd': --rescore: no float vector for candidate 'c0'"),
+        (lambda rows: [*rows, rows[-1]], "id 'q3' has a float vector already"),
+        (lambda rows: [{**rows[0], "model": "n"}, *rows[1:]], "model n differs from m of the input"),
+        (lambda rows: [rows[0], {**rows[1], "fingerprint": "g"}], "--rescore: fingerprint differs"),
+        (
+            lambda rows: [{**rows[0], "embedding": np.ones(8, np.int8)}],
+            "embedding is int8, --rescore takes float vectors",
+        ),
+    ],
+)
+def test_float_vectors_that_do_not_belong_to_the_rows(
+    change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]], fact: str
+) -> None:
+    rng = np.random.default_rng(3)
+    rows = [{**row, "model": "m"} for row in rows_of(rng.random((4, 8)), rng.random((5, 8)))]
+    coarse = [{**row, "embedding": stored(unit(row["embedding"]), "int8")} for row in rows]
+    with pytest.raises(DataError) as raised:
+        scored(coarse, change(rows), rescore=3)
+    assert fact in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +213,8 @@ def test_digests_ignore_the_order_of_rows_and_see_everything_else() -> None:
         (Request(novel="n.txt"), "--novel has a use only with --scene-graph"),
         (Request(ignored=["x"]), "--ignore has a use only with --scene-graph"),
         (Request(scene_graph=True, rescore_depth=5), "--rescore and --scene-graph exclude each other"),
+        (Request(rescore=["100"]), "--rescore: expected a file of float vectors, got '100'"),
+        (Request(run="r.trec", rescore=["f.parquet"]), "--dim, --precision and --rescore are for vectors"),
         (Request(results=["x"], run="r.trec"), "--results brings finished scores"),
     ],
 )

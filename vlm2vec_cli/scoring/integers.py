@@ -23,7 +23,11 @@ def first(corpus: Corpus, score: Scorer, query_Q: Ints, depth: int) -> tuple[Int
     floor_Q = np.full(len(query_Q), -np.inf, np.float32)
     for start in range(0, len(corpus.tie_N), COLUMN_BLOCK):
         score_QC = score.all(query_Q, slice(start, start + COLUMN_BLOCK))
+        if best_QM.shape[1] < depth < score_QC.shape[1]:
+            floor_Q = np.partition(score_QC, -depth, axis=1)[:, -depth]
         found_X = np.flatnonzero(score_QC >= floor_Q[:, None])  # faster than nonzero in 2-D
+        if not len(found_X):
+            continue
         row_X, column_X = np.divmod(found_X, score_QC.shape[1])
         key_X = _keys(corpus, query_Q[row_X], column_X + start, score_QC.ravel()[found_X])
         best_QM = np.concatenate([best_QM, packed(row_X, key_X, len(query_Q), LEAST)], axis=1)
