@@ -1,21 +1,27 @@
 """How fast `score` and `report` are, beside the plainest code that does the same and beside their peers.
 
     python tests/benchmarks/score_speed.py                # 1,000 queries x 100,000 candidates x 1,536 numbers
-    python tests/benchmarks/score_speed.py --size small   # a tenth of the candidates
+    python tests/benchmarks/score_speed.py --size small   # a tenth of the candidates; tiny: a hundredth
 
-Makes its own data and prints a table; about 3 GB of memory and some minutes at full size. Threads are those
-that OMP_NUM_THREADS allows. pytrec_eval and ranx are compared with where they are installed.
+Makes its own data and prints a table; about 6 GB of memory and 3 GB of temporary files at full size. Threads
+are those that OMP_NUM_THREADS allows. pytrec_eval and ranx are compared with where they are installed.
+
+The reference's way is measured three times, each beside our share of the same work: search and metrics in
+memory; with its file of predictions, which holds every ranking whole and is not optional there (ours writes
+the first 100); and from its pickled vectors to that file, beside our command from Parquet to score rows.
 """
 
 import argparse
 import json
 import os
+import pickle
 import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TextIO
@@ -23,14 +29,20 @@ from typing import TextIO
 import numpy as np
 
 from vlm2vec_cli import catalogue
+from vlm2vec_cli.embedding import stored
 from vlm2vec_cli.metrics import parse
-from vlm2vec_cli.scoring import evaluate
+from vlm2vec_cli.schemas.vector import VECTOR
+from vlm2vec_cli.scoring import bootstrap, evaluate
 from vlm2vec_cli.scoring.collect import Dataset
+from vlm2vec_cli.scoring.files import rankings_file
 from vlm2vec_cli.scoring.judge import Judgements, values
 from vlm2vec_cli.scoring.matrix import Budget, Matrix
 from vlm2vec_cli.scoring.result import DEFAULT, Settings
+from vlm2vec_cli.streams.parquet import ParquetWriter
 
-SIZES = {"full": 100_000, "small": 10_000}
+Line = tuple[str, float, str]  # what, seconds, what they compare with
+
+SIZES = {"full": 100_000, "small": 10_000, "tiny": 1_000}
 QUERIES, DIM, DEPTH = 1000, 1536, 1000
 METRICS = ("ndcg_cut_10", "map", "recip_rank", "P_10", "recall_100", "success_1")
 RANX = ("ndcg@10", "map", "mrr", "precision@10", "recall@100", "hit_rate@1")
@@ -47,11 +59,10 @@ def timed(work: Callable[[], object], repeats: int = 3) -> float:
 
 
 def matrix(rows: np.ndarray) -> Matrix:
-    """The rows as `score` keeps them; written at once, which tests hold equal to row by row."""
+    """The rows as `score` keeps them."""
     kept = Matrix(Budget(1 << 40), "cosine")
-    kept.append(rows[0])
-    kept._file.write(rows[1:].tobytes())
-    kept.num_rows, kept.all_equal = len(rows), False
+    for row in rows:
+        kept.append(row)
     return kept
 
 
@@ -69,41 +80,111 @@ def dataset(queries: np.ndarray, candidates: np.ndarray) -> Dataset:
     return made
 
 
-def plain(
-    queries: np.ndarray, candidates: np.ndarray, ids: list[str], rankings: TextIO | None = None
-) -> dict[str, float]:
-    """One matrix of scores, every row sorted whole, a loop over queries, metrics and cutoffs.
+def hit(ranked: list[str], gold: list[str], k: int) -> float:
+    """The metrics below are written out one by one, as a loop over queries and metrics calls them."""
+    return float(bool(set(ranked[:k]) & set(gold)))
 
-    With `rankings` every ranking is also written whole, as the reference does beside its scores.
+
+def precision(ranked: list[str], gold: list[str], k: int) -> float:
+    return len(set(ranked[:k]) & set(gold)) / k
+
+
+def recall(ranked: list[str], gold: list[str], k: int) -> float:
+    return len(set(ranked[:k]) & set(gold)) / len(set(gold))
+
+
+def f1(ranked: list[str], gold: list[str], k: int) -> float:
+    one, other = precision(ranked, gold, k), recall(ranked, gold, k)
+    return 2 * one * other / (one + other) if one + other else 0.0
+
+
+def average_precision(ranked: list[str], gold: list[str], k: int) -> float:
+    labels, found, total = set(gold), 0, 0.0
+    for rank, name in enumerate(ranked[:k], start=1):
+        if name in labels:
+            found += 1
+            total += found / rank
+    return total / min(len(labels), k)
+
+
+def reciprocal_rank(ranked: list[str], gold: list[str], k: int) -> float:
+    labels = set(gold)
+    return next((1 / rank for rank, name in enumerate(ranked[:k], start=1) if name in labels), 0.0)
+
+
+def ndcg(ranked: list[str], gold: list[str], k: int) -> float:
+    labels = set(gold)
+    gains = [float(name in labels) for name in ranked[:k]]
+    ideal = [1.0] * min(len(labels), k)
+    reached, best = (sum(g / np.log2(r + 2) for r, g in enumerate(one)) for one in (gains, ideal))
+    return float(reached / best)
+
+
+PLAIN: dict[str, Callable[[list[str], list[str], int], float]] = {
+    "hit": hit,
+    "precision": precision,
+    "recall": recall,
+    "f1": f1,
+    "map": average_precision,
+    "mrr": reciprocal_rank,
+    "ndcg_linear": ndcg,
+    "ndcg_exponential": ndcg,
+}
+
+
+def plain(
+    queries: np.ndarray, candidates: np.ndarray, ids: list[str], out: TextIO | None = None
+) -> dict[str, float]:
+    """The reference's way: one matrix of scores, every row sorted whole, names of every rank, plain loops.
+
+    With `out` every ranking is also written whole, as the reference does beside its scores.
     """
     order = np.argsort(-(queries @ candidates.T), axis=1)
-    sums: dict[str, float] = {}
-    for query, row in enumerate(order):
-        ranked, gold = [ids[at] for at in row], {ids[query]}
-        if rankings is not None:
-            rankings.write(json.dumps({"prediction": ranked, "label": list(gold)}) + "\n")
-        for k in (1, 5, 10):
-            hits = [one in gold for one in ranked[:k]]
-            found = len(set(ranked[:k]) & gold)
-            gains = sum(hit / np.log2(rank + 2) for rank, hit in enumerate(hits))
-            precisions = [sum(hits[: at + 1]) / (at + 1) for at, hit in enumerate(hits) if hit]
-            first = next((1 / (at + 1) for at, hit in enumerate(hits) if hit), 0.0)
-            for name, value in {
-                "hit": any(hits),
-                "precision": found / k,
-                "recall": found / len(gold),
-                "f1": 2 * found / (k + len(gold)),
-                "map": sum(precisions) / min(len(gold), k),
-                "mrr": first,
-                "ndcg_linear": gains,
-                "ndcg_exponential": gains,
-            }.items():
-                sums[f"{name}@{k}"] = sums.get(f"{name}@{k}", 0.0) + float(value)
-    return {name: total / len(queries) for name, total in sums.items()}
+    predictions = [
+        {"prediction": [ids[at] for at in row], "label": [ids[query]], "rel_scores": None}
+        for query, row in enumerate(order)
+    ]
+    found = {
+        f"{name}@{k}": sum(metric(one["prediction"], one["label"], k) for one in predictions)
+        / len(predictions)
+        for name, metric in PLAIN.items()
+        for k in (1, 5, 10)
+    }
+    if out is not None:
+        for one in predictions:
+            out.write(json.dumps(one) + "\n")
+    return found
 
 
-def search(num_candidates: int) -> list[tuple[str, float, float | None]]:
-    """Seconds, and what they are compared with."""
+def plain_files(folder: Path) -> None:
+    """The same from pickled vectors, an array of queries and a mapping of candidates, to its two files."""
+    with (folder / "task_qry").open("rb") as file:
+        queries = pickle.load(file)
+    with (folder / "task_tgt").open("rb") as file:
+        targets = pickle.load(file)
+    with (folder / "task_pred.jsonl").open("w") as out:
+        found = plain(queries, np.stack(list(targets.values())), list(targets), out)
+    (folder / "task_score.json").write_text(json.dumps(found))
+
+
+def written(folder: Path, queries: np.ndarray, candidates: np.ndarray, ids: list[str]) -> None:
+    """The vectors as the reference pickles them and as `embed` writes them."""
+    with (folder / "task_qry").open("wb") as file:
+        pickle.dump(queries, file, protocol=4)
+    with (folder / "task_tgt").open("wb") as file:
+        pickle.dump(dict(zip(ids, candidates, strict=True)), file, protocol=4)
+    with (folder / "vectors.parquet").open("wb") as file:
+        writer = ParquetWriter(file, VECTOR, {"model": "m", "fingerprint": "f"})
+        for name, row in zip(ids, candidates, strict=True):
+            writer.write({"id": name, "dataset": "task", "role": "candidate", "embedding": row})
+        for at, row in enumerate(queries):
+            asked = {"id": f"q{at}", "dataset": "task", "role": "query", "relevant": {ids[at]: 1.0}}
+            writer.write({**asked, "embedding": row})
+        writer.close()
+
+
+def search(num_candidates: int) -> list[Line]:
+    """The search and the metrics of MMEB, and the same for int8 and binary vectors."""
     rng = np.random.default_rng(0)
     candidates = rng.standard_normal((num_candidates, DIM), dtype=np.float32)
     queries = candidates[:QUERIES] + 3 * rng.standard_normal((QUERIES, DIM), dtype=np.float32)
@@ -114,23 +195,47 @@ def search(num_candidates: int) -> list[tuple[str, float, float | None]]:
     (task,) = evaluate.plan([made], settings)
     product = timed(lambda: queries @ candidates.T)
     ours = timed(lambda: evaluate.by_vectors(task, settings))
+    shape = f"{QUERIES:,} x {num_candidates:,} x {DIM:,}"
+    lines = [
+        (f"bare float32 matmul, {shape}", product, ""),
+        (f"score: search and {len(DEFAULT)} metrics", ours, f"{ours / product:.2f} x the matmul"),
+    ]
+    for kind in ("int8", "binary"):
+        rounded = [np.stack([stored(row, kind) for row in side]) for side in (queries, candidates)]
+        (other,) = evaluate.plan([dataset(*rounded)], settings)
+        seconds = timed(lambda other=other: evaluate.by_vectors(other, settings))
+        lines.append((f"the same, {kind}", seconds, f"{seconds / product:.2f} x the matmul"))
+        del rounded, other
     found: dict[str, float] = {}
     theirs = timed(lambda: found.update(plain(queries, candidates, made.ids)), repeats=1)
-    with open(os.devnull, "w") as nowhere:
-        written = timed(lambda: plain(queries, candidates, made.ids, nowhere), repeats=1)
+    lines.append(("reference's way: matrix, full sort, loops", theirs, f"{theirs / ours:.1f} x score"))
     metrics = evaluate.by_vectors(task, settings).row()["metrics"]
     for name, value in found.items():
         assert abs(metrics[name] - value) < 2e-3, (name, metrics[name], value)  # float32 ties aside
-    shape = f"{QUERIES:,} x {num_candidates:,} x {DIM:,}"
-    return [
-        (f"bare float32 matmul, {shape}", product, None),
-        (f"score: search and {len(DEFAULT)} metrics", ours, ours / product),
-        ("one matrix, full sort, Python loop", theirs, theirs / ours),
-        ("the same, every ranking written whole", written, written / ours),
-    ]
+    keeping = replace(settings, keep=100)
+
+    def with_rankings(path: Path) -> None:
+        with rankings_file(str(path), "jsonl", [task], 100) as take:
+            take(evaluate.by_vectors(task, keeping))
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ours = timed(lambda: with_rankings(folder / "rankings.jsonl"))
+        lines.append(("score, and the first 100 of each ranking written", ours, ""))
+        with (folder / "task_pred.jsonl").open("w") as out:
+            theirs = timed(lambda: plain(queries, candidates, made.ids, out), repeats=1)
+        lines.append(("reference's way, rankings written", theirs, f"{theirs / ours:.1f} x score"))
+        written(folder, queries, candidates, made.ids)
+        command = [sys.executable, "-m", "vlm2vec_cli", "score", "-q", str(folder / "vectors.parquet")]
+        command += ["--rankings", str(folder / "rankings.jsonl"), "-o", str(folder / "scores.jsonl")]
+        ours = timed(lambda: subprocess.run(command, check=True), repeats=2)
+        lines.append(("`vlm2vec score --rankings`, files to files, 1,000 resamples", ours, ""))
+        theirs = timed(lambda: plain_files(folder), repeats=1)
+        lines.append(("reference's way, files to files", theirs, f"{theirs / ours:.1f} x score"))
+    return lines
 
 
-def metric_part() -> list[tuple[str, float, float | None]]:
+def metric_part() -> list[Line]:
     """The same graded rankings for all, each in the form that it takes; means over queries come out equal."""
     rng = np.random.default_rng(1)
     ranked = np.stack([rng.permutation(5 * DEPTH)[:DEPTH] for _ in range(QUERIES)])
@@ -144,9 +249,7 @@ def metric_part() -> list[tuple[str, float, float | None]]:
         judged = Judgements(relevant).judge(np.arange(QUERIES), ranked, DEPTH, unique=True)
         return values(measures, judged)
 
-    rows = [
-        (f"score, {QUERIES:,} rankings of {DEPTH:,}, {len(METRICS)} metrics", seconds := timed(ours), None)
-    ]
+    rows = [(f"score, {QUERIES:,} rankings of {DEPTH:,}, {len(METRICS)} metrics", seconds := timed(ours), "")]
     means = dict(zip(METRICS, ours().mean(axis=0), strict=True))
     qrels = {f"q{q}": {f"c{at}": int(gain) for at, gain in gains.items()} for q, gains in enumerate(relevant)}
     run = {
@@ -164,7 +267,7 @@ def metric_part() -> list[tuple[str, float, float | None]]:
         found = judge.evaluate(run)
         for name in METRICS:
             assert abs(np.mean([one[name] for one in found.values()]) - means[name]) < 1e-9, name
-        rows.append(("pytrec_eval", theirs, theirs / seconds))
+        rows.append(("pytrec_eval", theirs, f"{theirs / seconds:.1f} x score"))
     try:
         import ranx
     except ImportError:
@@ -175,14 +278,22 @@ def metric_part() -> list[tuple[str, float, float | None]]:
         theirs = timed(lambda: ranx.evaluate(judged, ranking, list(RANX), make_comparable=False))
         for name, peer in zip(METRICS, RANX, strict=True):
             assert abs(found[peer] - means[name]) < 1e-6, name
-        rows.append(("ranx, compiled", theirs, theirs / seconds))
+        rows.append(("ranx, compiled", theirs, f"{theirs / seconds:.1f} x score"))
     return rows
 
 
-def report() -> list[tuple[str, float, float | None]]:
+def resampling() -> list[Line]:
+    """The intervals of all metrics of 78 tasks."""
+    rng = np.random.default_rng(3)
+    tasks = [rng.random((1000, len(DEFAULT))) for _ in range(78)]
+    seconds = timed(lambda: [bootstrap.intervals(one, 1000, rng) for one in tasks])
+    return [(f"1,000 resamples, 78 tasks x 1,000 queries, {len(DEFAULT)} metrics", seconds, "")]
+
+
+def report() -> list[Line]:
     """The whole command for 78 tasks and 8 models, as HTML and as text."""
     rng, rows = np.random.default_rng(2), []
-    metrics = [f"{name}@{k}" for name in ("hit", "recall", "mrr", "ndcg_linear") for k in (1, 5, 10)]
+    metrics = [measure.name for measure in DEFAULT]
     with tempfile.TemporaryDirectory() as folder:
         scores, page = Path(folder, "scores.jsonl"), Path(folder, "report.html")
         with scores.open("w") as out:
@@ -197,8 +308,8 @@ def report() -> list[tuple[str, float, float | None]]:
         html = timed(lambda: subprocess.run([*command, "-o", str(page)], check=True))
         text = timed(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
         size = page.stat().st_size / 1e6
-    rows.append((f"report of 78 tasks x 8 models, HTML of {size:.2f} MB", html, None))
-    rows.append(("the same as text", text, None))
+    rows.append((f"report of 78 tasks x 8 models, HTML of {size:.2f} MB", html, ""))
+    rows.append(("the same as text", text, ""))
     return rows
 
 
@@ -213,11 +324,9 @@ def main() -> None:
     print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, {threads} threads,")
     print(f"`python tests/benchmarks/score_speed.py --size {size}`, numpy {np.__version__}\n")
     print("| what | seconds | ratio |\n| :-- | --: | :-- |")
-    notes = {1: "of the matmul", 2: "of score", 3: "of score"}
-    for at, (what, seconds, ratio) in enumerate(search(SIZES[size])):
-        print(f"| {what} | {seconds:.3f} |{f' {ratio:.2f} x {notes[at]}' if ratio else ''} |", flush=True)
-    for what, seconds, ratio in metric_part() + report():
-        print(f"| {what} | {seconds:.3f} |{f' {ratio:.1f} x of score' if ratio else ''} |", flush=True)
+    for part in (lambda: search(SIZES[size]), metric_part, resampling, report):
+        for what, seconds, ratio in part():
+            print(f"| {what} | {seconds:.3f} | {ratio} |", flush=True)
 
 
 if __name__ == "__main__":
