@@ -95,6 +95,10 @@ def find(
     found = _find(name, adapter, revision, known)
     limits = {**known.get("limits", {}), **found.meta.get("limits", {}), **own.get("limits", {})}
     meta = {**known, **found.meta, **own, **({"limits": limits} if limits else {})}
+    if (pooling := meta.get("pooling", "last")) not in ("last", "eos"):
+        raise UnavailableError(
+            f"pooling {pooling!r} is not supported", place=name, hint="the last token's state is"
+        )
     if "prompt_family" not in meta and (kind := found.model_type) in backbones.served():
         meta["prompt_family"] = backbones.serving(kind).PROMPT_FAMILIES[0]
     return replace(found, meta=meta)

@@ -20,6 +20,7 @@ FIELDS: Mapping[str, type] = {
     "base": str,  # hub id of the model below an adapter whose own base cannot be found
     "revision": str,  # the hub revision that was described, taken where none is asked for
     "prompt_family": str,
+    "pooling": str,  # last, or eos, which is the same
     "limits": dict,  # of `backbones.Limits`
     "dimension": int,
 }

@@ -94,6 +94,7 @@ def test_an_adapter_on_a_wrong_base_is_refused(model: Path, keys: str, warm: War
         ({"prompt_family": "v9"}, 69, "no prompt family 'v9' for model_type 'qwen2_5_vl'"),
         ({"promt_family": "gme"}, 65, "{path}: unknown field 'promt_family'"),
         ({"limits": []}, 65, "{path}: limits: expected dict, got []"),
+        ({"pooling": "mean"}, 69, "{model}: pooling 'mean' is not supported"),
         ({"limits": {"crops": 4}}, 69, "{model}: unknown limit 'crops'"),
         ({"limits": {"resize": "huge"}}, 69, "{model}: unknown resize 'huge'"),
     ],

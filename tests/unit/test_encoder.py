@@ -154,7 +154,7 @@ def test_the_engine_agrees_with_stock_transformers() -> None:
 
 def test_a_check_notices_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = made()
-    plain = loaded.backbone.stock  # type: ignore[attr-defined]
+    plain = loaded.backbone.stock
     monkeypatch.setattr(
         golden.backbone(), "stock", lambda one, **padding: plain(one, **padding) * 1.001 + 0.001
     )
@@ -165,9 +165,9 @@ def test_a_check_notices_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = Encoder(golden.backbone(), unadapted, golden.media(), Output(), workers=0)
     with pytest.raises(UnavailableError, match="--check: the adapter changes nothing"):
         encoder.check(loaded, [*inputs(TEXTS[0])])
-    declared = replace(checkpoints.find(str(golden.MODEL)), meta={"dim": 7})
+    declared = replace(checkpoints.find(str(golden.MODEL)), meta={"dimension": 7})
     loaded = Encoder(golden.backbone(), declared, golden.media(), Output(), workers=0)
-    with pytest.raises(UnavailableError, match=r"vectors have 64 numbers, vlm2vec\.json declares 7"):
+    with pytest.raises(UnavailableError, match=r"vectors have 64 numbers, 7 are declared"):
         encoder.check(loaded, [*inputs(TEXTS[0])])
 
 

@@ -45,10 +45,10 @@ def check(encoder: Encoder, inputs: Sequence[Input]) -> dict[str, float]:
             place=encoder.model,
         )
     _check_adapter(encoder, encoded[0], together[0])
-    declared = encoder.checkpoint.meta.get("dim")
+    declared = encoder.checkpoint.meta.get("dimension")
     if declared not in (None, backbone.dim):
         raise UnavailableError(
-            f"--check: vectors have {backbone.dim} numbers, vlm2vec.json declares {declared}",
+            f"--check: vectors have {backbone.dim} numbers, {declared} are declared",
             place=encoder.model,
         )
     return found
