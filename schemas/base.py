@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -73,7 +74,7 @@ class Kind:
     check: Callable[[Row], None] | None = None
     file_fields: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def tag(self) -> str:
         """Such as "vlm2vec/item@1"."""
         return f"vlm2vec/{self.name}@{self.version}"
@@ -81,7 +82,8 @@ class Kind:
     def parse(self, row: Row, default_id: str) -> Row:
         """`row` itself: upgraded, checked, normalised, defaults and tag set. DataError without a place."""
         row = self._upgraded(row)
-        for one in self.fields:
+        needed = self._needed
+        for one in [one for one in self.fields if one[0] in row or one[0] in needed]:
             value = row.get(one.name)
             if value is None:
                 row.pop(one.name, None)
@@ -104,6 +106,13 @@ class Kind:
             self.check(row)
         row["schema"] = self.tag
         return row
+
+    @cached_property
+    def _needed(self) -> frozenset[str]:
+        """The fields that matter where they are absent."""
+        return frozenset(
+            one.name for one in self.fields if one.required or one.default is not None or one.name == "id"
+        )
 
     def _upgraded(self, row: Row) -> Row:
         tag = row.get("schema")
@@ -145,6 +154,9 @@ def kind_of(row: Row, kinds: tuple[Kind, ...]) -> Kind:
     tag = row.get("schema")
     if tag is None or len(kinds) == 1:
         return kinds[0]
+    for kind in kinds:
+        if tag == kind.tag:
+            return kind
     known = TAG.fullmatch(tag) if isinstance(tag, str) else None
     for kind in kinds:
         if known is not None and kind.name == known[1]:

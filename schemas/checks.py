@@ -191,7 +191,7 @@ def embedding(value: Any) -> Any:
     array = value if isinstance(value, np.ndarray) else _array(value)
     if array.dtype.kind not in "iuf" or array.ndim != 1 or not array.size:
         raise DataError("expected a list of numbers")
-    if isinstance(value, list) or array.dtype not in (np.int8, np.uint8):
+    if isinstance(value, list) or array.dtype.kind == "f" or array.dtype.itemsize > 1:
         array = array.astype(np.float32, copy=False)
         if not np.isfinite(array).all():
             raise DataError("expected finite numbers")

@@ -61,11 +61,13 @@ def _pool(name: str, rows: Sequence[int], offered: Sequence[int], pairs: Pairs, 
     for one in offered:
         first.setdefault(offers.groups[one], one)
 
-    def order(one: int) -> tuple[str, ...]:
-        label = pairs.labels.get(offers.groups[one])
-        return (offers.datasets[one], offers.ids[one]) if label is None else (label,)
-
-    chosen = sorted(first.values(), key=lambda one: (order(one), one))
+    labels, datasets, ids = pairs.labels, offers.datasets, offers.ids
+    keyed: list[tuple[str, str, int]] = (
+        [(labels[group], "", one) for group, one in first.items()]
+        if labels
+        else [(datasets[one], ids[one], one) for one in first.values()]
+    )
+    chosen = [one for _, _, one in sorted(keyed)]
     units = [offers.units[one] for one in chosen]
     _check_roots(name, rows, units, pairs)
     return Pool(

@@ -194,8 +194,10 @@ class Run:
             return self._pairs.offers()
         if self._settings.method in ("random", "bm25"):
             return corpus
-        living = Offers(from_corpus=True)
         rows = self._targets.rows
+        if (self._targets.index()[np.array(corpus.units, dtype=np.int64)] >= 0).all():
+            return corpus
+        living = Offers(from_corpus=True)
         for place, unit in enumerate(corpus.units):
             if rows[unit] >= 0:
                 living.add_from(corpus, place)

@@ -27,7 +27,8 @@ class Vectors:
 
     def __init__(self, *, allow_mixed: bool = False) -> None:
         self._file = tempfile.TemporaryFile(prefix="vlm2vec-")  # noqa: SIM115  # lives as long as the run
-        self._waiting: list[Floats] = []
+        self._waiting = np.empty((0, 0), dtype=np.float32)
+        self._num_waiting = 0
         self._allow_mixed = allow_mixed
         self._maker: tuple[str, str] | None = None
         self.dim = self.num_rows = 0
@@ -41,18 +42,21 @@ class Vectors:
                 raise DataError("embedding holds a number that is not finite (NaN or infinity)")
             if not embedding.any():
                 raise DataError("embedding has length 0, so it has no cosine")
-        self.dim = len(embedding)
-        self._waiting.append(embedding)
-        if len(self._waiting) == WRITTEN_AT_ONCE:
+        if not self.dim:
+            self.dim = len(embedding)
+            self._waiting = np.empty((WRITTEN_AT_ONCE, self.dim), dtype=np.float32)
+        self._waiting[self._num_waiting] = embedding
+        self._num_waiting += 1
+        if self._num_waiting == WRITTEN_AT_ONCE:
             self._write()
         self.num_rows += 1
         return self.num_rows - 1
 
     def _write(self) -> None:
-        if self._waiting:
-            self._file.write(unit_rows(np.stack(self._waiting)).tobytes())
-            self._waiting = []
-        self._file.flush()
+        if self._num_waiting:
+            self._file.write(unit_rows(self._waiting[: self._num_waiting]).data)
+            self._num_waiting = 0
+            self._file.flush()
 
     def check_maker(self, row: Row, place: str) -> None:
         """DataError unless fingerprint (or model, where there is none) are those of the rows before."""
@@ -102,16 +106,19 @@ class Side:
         """
         if embedding.dtype == np.uint8:
             embedding = np.unpackbits(embedding.view(np.uint8)).astype(np.float32) * 2 - 1
-        if self.rows[unit] < 0:
-            self.rows[unit] = self.vectors.append(embedding)
+        rows = self.rows
+        if rows[unit] < 0:
+            rows[unit] = self.vectors.append(embedding)
             self._places[unit] = place
-        elif self.vectors.cosine(self.rows[unit], embedding) < SAME_COSINE:
+        elif self.vectors.cosine(rows[unit], embedding) < SAME_COSINE:
             raise DataError(f"embedding differs from that of {self._places[unit]} for the same content")
 
     @property
     def rows(self) -> "array[int]":
         """Each unit's row, -1 where it has none."""
-        self._rows.extend([-1] * (len(self.units) - len(self._rows)))
+        new = len(self.units) - len(self._rows)
+        if new:
+            self._rows.extend([-1] * new)
         return self._rows
 
     def index(self) -> Ints:

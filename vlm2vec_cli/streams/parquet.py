@@ -200,7 +200,10 @@ def _rows(file: pq.ParquetFile, place: str, metadata: Mapping[str, Any]) -> Iter
         ]
         for cells in zip(*decoded, strict=True):
             row = {name: cell for name, cell in zip(names, cells, strict=True) if cell is not None}
-            if tag is not None:
-                extra = row.pop(EXTRA, None)
-                row = {**of_run, **row, **(orjson.loads(extra) if extra is not None else {})}
-            yield row
+            if tag is None:
+                yield row
+                continue
+            extra = row.pop(EXTRA, None)
+            if extra is not None:
+                row |= orjson.loads(extra)
+            yield of_run | row
