@@ -42,8 +42,9 @@ def main(
     look like theirs. A judge (--rescore) refuses what it scores near the positive, of random draws too.
 
     Windows and margins mean what they mean in sentence-transformers; P is the largest number of pairs that
-    share a query, and margins are measured from the lowest of its positives. The search is exact; of equal
-    scores the lower id comes first.
+    share a query, and margins are measured from the lowest of its positives. The search is exact, on an
+    accelerator (--device) as on processors; --device auto looks for one from 10^12 multiplications on. Of
+    equal scores the lower id comes first.
 
     A row of --vectors belongs to every query (role query) or target (role candidate) whose text, image, video
     and instruction are equal to its own as written. A corpus row that names no dataset serves all.

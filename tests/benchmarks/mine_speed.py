@@ -122,7 +122,7 @@ def search(folder: Path) -> Spent:
     queries, targets = np.load(folder / "queries.npy"), np.load(folder / "targets.npy", mmap_mode="r")
     k = Settings(vectors="", **OPTIONS).resolved_range_max(1) + 1
     start = clock()
-    rows = Rows(targets, np.arange(len(targets)))
+    rows = Rows(targets)
     for low in range(0, len(queries), query_rows(k)):
         parallel_top_k(queries[low : low + query_rows(k)], rows, k)
     return since(start)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mining_files import PAIRS, vectors
+from runner import Runner
 from warm import Server, Warm
 
 
@@ -31,3 +33,11 @@ def folder(tmp_path: Path) -> Callable[[Path, str], Path]:
         return Path(shutil.copytree(source, tmp_path / name))
 
     return copy
+
+
+@pytest.fixture
+def mine(vlm2vec: Runner) -> Runner:
+    """A folder with pairs.jsonl and vectors.jsonl."""
+    vlm2vec.write("pairs.jsonl", PAIRS)
+    vlm2vec.write("vectors.jsonl", vectors())
+    return vlm2vec

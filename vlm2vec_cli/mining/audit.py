@@ -26,9 +26,11 @@ STYLE = """
 body { font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 72em; padding: 0 1em }
 article { border-top: 1px solid #bbb; padding: .8em 0 }
 h3 { font-size: 1em; margin: 0 0 .4em } small { color: #555; font-weight: normal }
-.sides { display: grid; grid-template-columns: repeat(3, 1fr); gap: 1.5em }
-.sides h4 { margin: 0; font-size: .85em; color: #555 } img { max-width: 100%; margin: .2em .2em 0 0 }
+.sides { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 1.5em }
+.sides h4 { margin: 0; font-size: .85em; color: #555 }
+img { max-width: 100%; height: auto; margin: .2em .2em 0 0 }
 p { margin: .3em 0; overflow-wrap: anywhere } .absent { color: #a00 }
+@media (max-width: 40em) { body { margin: 1em auto } .sides { gap: .7em } }
 """
 
 
@@ -74,6 +76,7 @@ def page(pairs: Pairs, choices: Choices, settings: Settings, pictures: Pictures)
     by = settings.rescore if judged else settings.model or settings.method
     parts = [
         "<!doctype html>", '<html lang="en"><meta charset="utf-8"><title>Mined negatives to check</title>',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<style>{STYLE}</style>", "<h1>Mined negatives to check</h1>",
         f"<p>The {len(worst)} of {len(flat)} negatives with the smallest lead of their positive,"
         f" scored by {escape(str(by))}.</p>",

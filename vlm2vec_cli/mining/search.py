@@ -71,7 +71,13 @@ class Among:
     def __init__(
         self, pairs: Pairs, pool: Pool, matrix: Floats, queries: Ints, targets: Ints, settings: Settings
     ) -> None:
-        self._targets = Rows(matrix, targets[pool.units])
+        index = targets[pool.units]
+        self._targets = Rows(matrix, index)
+        # Searched as they lie on disk, read from front to back; ties are settled by place in the pool.
+        self._places = np.argsort(index)
+        first, last = (int(index[self._places[at]]) for at in (0, -1)) if len(index) else (0, -1)
+        is_whole = last - first + 1 == len(index)
+        self._searched = Rows(matrix[first : last + 1]) if is_whole else Rows(matrix, index[self._places])
         self._queries = Rows(matrix, queries[np.array(pairs.query, dtype=np.int64)])
         self._positives = Rows(matrix, targets[np.array(pairs.positive, dtype=np.int64)])
         self._index = Faiss(self._targets) if settings.backend == "faiss" else None
@@ -82,9 +88,14 @@ class Among:
         queries = self._queries.take(rows)
         if self._index is not None:
             return self._index.top_k(queries, k)
-        if self._product is not OnProcessor:
-            return top_k(queries, self._targets, k, product=self._product)
-        return parallel_top_k(queries, self._targets, k)
+        if self._product is OnProcessor:
+            found = parallel_top_k(queries, self._searched, k, ties=self._ties)
+        else:
+            found = top_k(queries, self._searched, k, ties=self._ties, product=self._product)
+        return Found(found.scores, self._places[found.targets])
+
+    def _ties(self, rows: Ints, targets: Ints) -> tuple[Ints]:
+        return (self._places[targets],)
 
     def positive(self, rows: Ints) -> Floats:
         """Cosine of query and positive."""

@@ -137,15 +137,23 @@ def top_k(
     return held.best()
 
 
-def parallel_top_k(queries: Floats, targets: Rows, k: int) -> Found:
+def parallel_top_k(queries: Floats, targets: Rows, k: int, *, ties: Ties | None = None) -> Found:
     """`top_k` of parts of the queries at a time, which changes nothing but the time.
 
     Matrix products use all processors by themselves; this keeps those busy that wait while one part's scores
     are looked through.
     """
     num_parts = max(1, min(os.cpu_count() or 1, len(queries) // PART_ROWS))
+    starts = np.linspace(0, len(queries), num_parts + 1, dtype=np.int64)
+
+    def part(low: int, high: int) -> Found:
+        def own(rows: Ints, columns: Ints) -> tuple[NDArray[Any], ...]:
+            return (ties or _lower_first)(rows + low, columns)
+
+        return top_k(queries[low:high], targets, k, ties=own)
+
     with ThreadPoolExecutor(num_parts) as pool:
-        parts = list(pool.map(lambda part: top_k(part, targets, k), np.array_split(queries, num_parts)))
+        parts = list(pool.map(part, starts[:-1].tolist(), starts[1:].tolist()))
     return Found(*(np.concatenate([getattr(one, name) for one in parts]) for name in ("scores", "targets")))
 
 
