@@ -50,6 +50,8 @@ def evil_tar(name: str, link: str = "") -> Callable[[Path], None]:
     [
         (truncated_parquet, "mmeb-train --root data --subset OK-VQA", 65,
          "data/OK-VQA/original-00000-of-00001.parquet: not a readable Parquet file: "),
+        (truncated_parquet, "table data/OK-VQA/original-00000-of-00001.parquet --map text=qry", 65,
+         "data/OK-VQA/original-00000-of-00001.parquet: not a readable Parquet file: "),
         (cut_line, "llava-hound --root data --task video_qa_240k", 65,
          "data/video_instruction/train/sft/video_240k_caption_15k.jsonl line 2: not JSON: "),
         (evil_zip, "files data", 65, "data/photos.zip: the zip member '../../evil.png' leaves the archive"),

@@ -1,5 +1,7 @@
 """Pictures in Parquet columns: bytes, to be referred to by cell, or paths? No bytes are read to tell."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -13,20 +15,27 @@ EMPTY_BYTES_A_ROW = 8
 """A column of nulls takes less than this for a row, a column of pictures more."""
 
 
+@contextmanager
+def parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    """The file, open. DataError for a damaged one, also where that is noticed while it is read."""
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"not a readable Parquet file: {str(error).splitlines()[0]}", place=str(path)
+        ) from error
+
+
 def held(path: Path, columns: list[str]) -> dict[str, Held]:
     """What each of the file's `columns` holds; columns that the file lacks are left out.
 
     "bytes" is binary, or `{bytes, path}` with bytes; "path" such a struct without bytes; "value" all else.
     DataError for a damaged file.
     """
-    try:
-        with pq.ParquetFile(path) as file:
-            schema = file.schema_arrow
-            return {name: _held(file, schema.field(name)) for name in columns if name in schema.names}
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"not a readable Parquet file: {str(error).splitlines()[0]}", place=str(path)
-        ) from error
+    with parquet(path) as file:
+        schema = file.schema_arrow
+        return {name: _held(file, schema.field(name)) for name in columns if name in schema.names}
 
 
 def _held(file: pq.ParquetFile, field: pa.Field) -> Held:

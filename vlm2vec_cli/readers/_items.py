@@ -1,7 +1,7 @@
 """Rows of evaluation tasks: a query with the facts scoring needs, a candidate with its id."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from vlm2vec_cli.catalogue import Entry
 from vlm2vec_cli.errors import UserError
@@ -21,6 +21,7 @@ STRAY = "a picture token without a picture, embedded like a word"
 
 TASK_FACTS = ("modality", "task_type", "group", "main_metric")
 
+Made = TypeVar("Made")
 Offer: TypeAlias = tuple[str, Callable[[], Row]]
 """A candidate's key, and what makes its content when it is wanted."""
 
@@ -58,14 +59,21 @@ def query(
 
 
 def queries(raw: Raw, source: Iterable[RawRow], make: Callable[[RawRow], Row]) -> Iterator[Row]:
-    """The row that `make` makes of each raw row; a UserError of it is rejected at the raw row's place."""
+    """The row that `make` makes of each raw row."""
+    return (made for _, made in _each(raw, source, make))
+
+
+def _each(
+    raw: Raw, source: Iterable[RawRow], make: Callable[[RawRow], Made]
+) -> Iterator[tuple[RawRow, Made]]:
+    """Each raw row and what `make` makes of it; a UserError of it is rejected at the raw row's place."""
     for row in source:
         try:
             made = make(row)
         except UserError as error:
             raw.reject(error.at(row.place))
             continue
-        yield made
+        yield row, made
 
 
 def pairs(
@@ -75,12 +83,7 @@ def pairs(
 
     `make` gives query, positive and, where there are any, negatives.
     """
-    for row in source:
-        try:
-            made = make(row)
-        except UserError as error:
-            raw.reject(error.at(row.place))
-            continue
+    for row, made in _each(raw, source, make):
         if made is not None:
             made.setdefault("negatives", [])
             yield {"id": str(row.number), "dataset": entry["name"], **made}
@@ -91,12 +94,7 @@ def candidates(
 ) -> Iterator[Row]:
     """A candidate row for each key that the raw rows offer, the first offer of a key wins. Holds the keys."""
     seen: set[str] = set()
-    for row in source:
-        try:
-            offered = list(offers(row))
-        except UserError as error:
-            raw.reject(error.at(row.place))
-            continue
+    for row, offered in _each(raw, source, lambda row: list(offers(row))):
         for key, make_content in offered:
             if key in seen:
                 continue

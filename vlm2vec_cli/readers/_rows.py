@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vlm2vec_cli.catalogue import Entry
 from vlm2vec_cli.errors import DataError, nearest
+from vlm2vec_cli.readers._cells import parquet
 from vlm2vec_cli.readers._raw import Missing, NotThere, Raw
 from vlm2vec_cli.streams import opening
 
@@ -166,22 +166,17 @@ def parquet_batches(
     path: Path, required: Sequence[str], optional: Sequence[str], size: int
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
     """The first row, from 0, and the columns of each `size` rows. DataError as said at `rows`."""
-    try:
-        with pq.ParquetFile(path) as file:
-            known = file.schema_arrow.names
-            for column in required:
-                if column not in known:
-                    hint = nearest(column, known) or f"columns: {', '.join(known)}"
-                    raise DataError(f"no column {column!r}", place=str(path), hint=hint)
-            columns = [*required, *(one for one in optional if one in known or one.split(".")[0] in known)]
-            start = 0
-            for batch in file.iter_batches(batch_size=size, columns=columns):
-                yield start, batch
-                start += batch.num_rows
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"not a readable Parquet file: {str(error).splitlines()[0]}", place=str(path)
-        ) from error
+    with parquet(path) as file:
+        known = file.schema_arrow.names
+        for column in required:
+            if column not in known:
+                hint = nearest(column, known) or f"columns: {', '.join(known)}"
+                raise DataError(f"no column {column!r}", place=str(path), hint=hint)
+        columns = [*required, *(one for one in optional if one in known or one.split(".")[0] in known)]
+        start = 0
+        for batch in file.iter_batches(batch_size=size, columns=columns):
+            yield start, batch
+            start += batch.num_rows
 
 
 def _lines(path: Path, required: Sequence[str], raw: Raw) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import orjson
-import pyarrow.parquet as pq
 
 from vlm2vec_cli.catalogue import Entry
 from vlm2vec_cli.errors import DataError, UsageError, UserError
 from vlm2vec_cli.readers import Raw, Side
 from vlm2vec_cli.readers import _mapping as mapping
-from vlm2vec_cli.readers._cells import held, path_in, shallow
+from vlm2vec_cli.readers._cells import held, parquet, path_in, shallow
 from vlm2vec_cli.readers._media import with_frames
 from vlm2vec_cli.readers._rows import rows
 from vlm2vec_cli.schemas import media_ref
@@ -95,7 +94,7 @@ def _head(stream: BinaryIO) -> bytes:
 
 
 def _parquet_lines(raw: Raw, path: Path, sources: Sequence[mapping.Source]) -> Iterator[Line]:
-    with pq.ParquetFile(path) as file:
+    with parquet(path) as file:
         known: list[str] = file.schema_arrow.names
     mapping.check(sources, known, str(path))
     kinds = held(path, known)

@@ -30,9 +30,9 @@ class Block:
         """The rows as dictionaries."""
         import orjson
 
-        return map(orjson.loads, _encoded(self.frame).splitlines())
+        return map(orjson.loads, bytes(_encoded(self.frame)).splitlines())
 
-    def lines(self, kind: Kind) -> bytes:
+    def lines(self, kind: Kind) -> bytes | memoryview:
         """The rows as JSON lines with their tag, the same bytes that orjson makes of `rows`."""
         import polars as pl
 
@@ -112,7 +112,7 @@ def first(pieces: Iterable[Piece], count: int) -> Iterator[Piece]:
             return
 
 
-def _encoded(frame: pl.DataFrame) -> bytes:
+def _encoded(frame: pl.DataFrame) -> bytes | memoryview:
     """A JSON object a line for each row, without its nulls."""
     if frame.is_empty():
         return b""
@@ -120,8 +120,12 @@ def _encoded(frame: pl.DataFrame) -> bytes:
 
     line = pl.struct(pl.all()).struct.json_encode()
     whole = frame.select(line.str.join("\n") + "\n").to_series()
-    lines: bytes = whole.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()[2].to_pybytes()
-    for name in dict.fromkeys(_absent(frame)):
+    view = memoryview(whole.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()[2])
+    names = dict.fromkeys(_absent(frame))
+    if not names:
+        return view
+    lines = bytes(view)
+    for name in names:
         null = f'"{name}":null'.encode()  # never part of a text, where quotes are escaped
         lines = lines.replace(null + b",", b"").replace(b"," + null, b"")
     return lines
