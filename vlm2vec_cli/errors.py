@@ -95,6 +95,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """
     by_folded = {one.casefold(): one for one in sorted(known)}
     found = difflib.get_close_matches(name.casefold(), list(by_folded), n=3, cutoff=0.6)
+    letters = sorted(name.casefold())
+    found = (
+        found or [one for one in by_folded if sorted(one) == letters][:3]
+    )  # two letters in the wrong order
     if not found:
         return ""
     return f"did you mean {' or '.join(repr(by_folded[one]) for one in found)}?"

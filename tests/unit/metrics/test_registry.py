@@ -77,7 +77,8 @@ def test_spellings_of_other_tools(name: str, canonical: str) -> None:
 @pytest.mark.parametrize(
     ("name", "fact", "hint"),
     [
-        ("ngcd@5", "unknown metric 'ngcd@5'", "ndcg"),
+        ("ngcd@5", "unknown metric 'ngcd@5'", "did you mean 'ndcg'?"),
+        ("recal@5", "unknown metric 'recal@5'", "did you mean 'recall'?"),
         ("xyzzy", "unknown metric 'xyzzy'", "hit@1"),
         ("hit", "metric 'hit' needs a cutoff", "hit@5"),
         ("precision", "metric 'precision' needs a cutoff", "precision@5"),
