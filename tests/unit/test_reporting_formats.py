@@ -200,6 +200,14 @@ def test_the_bars_of_the_page_are_as_long_as_the_values_with_whiskers_at_the_int
     assert ends[1] == ("45.00%", "54.00%")
 
 
+def test_datasets_of_no_modality_stand_under_a_heading_of_their_own() -> None:
+    page = render(report_of([score_row("GQA", 0.5), score_row("mine", 0.25)]), "html")
+    bars = page[page.index('id="tasks"') :]
+    assert 0 < bars.index("<h3>Image</h3>") < bars.index("<h3>Other datasets</h3>") < bars.index("mine")
+    alone = render(report_of([score_row("mine", 0.25)]), "html")
+    assert "<h3>Other datasets</h3>" not in alone
+
+
 @pytest.mark.parametrize("format", ["html", "md", "latex", "text", "junit", "csv", "json"])
 def test_hostile_names_are_only_ever_text(format: str) -> None:
     rows = [score_row(HOSTILE, 0.5, HOSTILE, group=HOSTILE, modality=HOSTILE, fingerprint=HOSTILE)]

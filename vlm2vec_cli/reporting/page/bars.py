@@ -14,13 +14,14 @@ from vlm2vec_cli.reporting.results import Cell, Interval, Mean, Report, Task
 def section(report: Report, series: list[Series]) -> Html:
     """All tasks, by modality and group; groups of mostly one task share a chart."""
     parts: list[Html] = []
-    for modality in dict.fromkeys(task.modality for task in report.tasks):
+    modalities = list(dict.fromkeys(task.modality for task in report.tasks))
+    for modality in modalities:
         groups: dict[str, list[Task]] = {}
         for task in report.tasks:
             if task.modality == modality:
                 groups.setdefault(task.group, []).append(task)
-        if modality:
-            parts.append(element("h3", modality_label(modality)))
+        if modality or len(modalities) > 1:
+            parts.append(element("h3", modality_label(modality) if modality else "Other datasets"))
         if len(groups) == 1 or 2 * len(groups) > sum(map(len, groups.values())):
             rows = [
                 _row(report, series, task, group=_label(report, group, tasks))
