@@ -33,6 +33,7 @@ def written() -> list[tuple[str, list[str]]]:
     code += re.findall(r"^    vlm2vec .*$", readme.TEXT.partition("\n## ")[0], re.MULTILINE)
     code += [line for line in readme.help_of("vlm2vec").splitlines() if line.startswith("    vlm2vec")]
     code += [example for _, example in EXAMPLES]
+    code += re.findall(r"`([^`\n]*\bvlm2vec [a-z][^`\n]*)`", readme.FENCE.sub("", readme.TEXT))
     scripts = [path.read_text(encoding="utf-8") for path in sorted(SHIPPED.parent.glob("*.sh"))]
     code += [
         line
