@@ -15,7 +15,7 @@ import typer
 from PIL import Image
 
 import golden
-import raw_data
+import raw_sets
 import readme
 from reports import score_row
 from runner import Runner, programs
@@ -242,11 +242,11 @@ def test_a_recipe_runs_on_miniatures(warm: Warm, mark: str) -> None:
         ("Phi-3.5-vision-instruct", golden_models / "tiny"),
     ):
         (work / "models" / name).symlink_to(folder)
-    raw_data.mmeb_train(work / "MMEB-train")
+    raw_sets.mmeb_train(work / "MMEB-train")
     (work / "data").mkdir()
     mmeb_v2(work / "data")
-    raw_data.mmeb_train(work / "data" / "MMEB-train")
-    raw_data.scene_graph(work / "VG")
+    raw_sets.mmeb_train(work / "data" / "MMEB-train")
+    raw_sets.scene_graph(work / "VG")
     (work / "train.json").symlink_to(work / "VG" / "train.json")
     (work / "test.json").symlink_to(work / "VG" / "eval.json")
     words = ("apple", "bridge", "cloud", "drum", "eagle", "ferry", "grape", "horse", "island", "jacket")
