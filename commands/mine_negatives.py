@@ -69,7 +69,7 @@ def main(
         across_datasets=across_datasets, replace=replace, on_short=on_short, group_batches=group_batches,
         label_field=label_field, num_neighbors=num_neighbors, neighbors=neighbors, audit=audit,
         neighbors_out=neighbors_out, audit_size=audit_size, backend=backend, cache=cache, seed=seed,
-        allow_mixed=allow_mixed_fingerprints, device=device,
+        allow_mixed=allow_mixed_fingerprints, device=device, summary=summary,
     )  # fmt: skip
     session = Session(
         inputs, output, format=format, on_error=on_error, rejects=rejects, allow_rejects=allow_rejects,

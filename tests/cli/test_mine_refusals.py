@@ -143,6 +143,16 @@ def test_no_negatives_cannot_be_asked_for(mine: Runner) -> None:
     assert "--num-negatives" in lines[0]
 
 
+@pytest.mark.parametrize("name", ["--summary", "--audit"])
+def test_side_files_that_cannot_be_written_are_refused_before_the_work(mine: Runner, name: str) -> None:
+    (mine.work / "vectors.jsonl").write_text("not read")
+    code, stdout, lines = error(dense(mine, name, "-"))
+    assert (code, stdout, lines[0]) == (2, b"", f"{name} needs a file: stdout carries the pairs")
+    code, stdout, lines = error(dense(mine, name, "nowhere/file"))
+    assert (code, stdout) == (2, b"")
+    assert "nowhere" in lines[0]
+
+
 def test_a_missing_file_of_vectors_is_named(mine: Runner) -> None:
     done = mine("mine-negatives", "pairs.jsonl", "--vectors", "none.parquet")
     assert error(done) == (66, b"", ["none.parquet: no such file"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vlm2vec_cli.errors import DataError, UserError
+from vlm2vec_cli.errors import DataError, UsageError, UserError
 from vlm2vec_cli.media import MediaReader
 from vlm2vec_cli.mining import audit, labels, written
 from vlm2vec_cli.mining.bm25 import ByWords, library_module
@@ -20,7 +20,7 @@ from vlm2vec_cli.mining.looks import Looks
 from vlm2vec_cli.mining.pairs import Offers, Pairs
 from vlm2vec_cli.mining.pool import Pool, pools
 from vlm2vec_cli.mining.search import Among, Nowhere, Search, faiss_module
-from vlm2vec_cli.mining.settings import Settings
+from vlm2vec_cli.mining.settings import Settings, option
 from vlm2vec_cli.mining.summary import Summary, summarize
 from vlm2vec_cli.mining.vectors import Side, Vectors, from_rows
 from vlm2vec_cli.nearest import Rows
@@ -28,7 +28,7 @@ from vlm2vec_cli.progress import bar
 from vlm2vec_cli.schemas.item import ITEM
 from vlm2vec_cli.schemas.pair import PAIR
 from vlm2vec_cli.schemas.vector import VECTOR
-from vlm2vec_cli.streams import Session, save
+from vlm2vec_cli.streams import Session, save, sinks
 
 if TYPE_CHECKING:
     from vlm2vec_cli.encoder import Encoder
@@ -62,6 +62,7 @@ class Run:
     def mine(self) -> Summary:
         """Does it all; the pairs are written in their order."""
         settings, session = self._settings, self._session
+        self._check_files()
         if settings.backend == "faiss":
             faiss_module()
         if settings.method == "bm25":
@@ -98,6 +99,15 @@ class Run:
                 page = audit.page(self._pairs, choices, settings, audit.Pictures(self._media))
                 save(settings.audit, page)
             return summarize(self._pairs, found, choices, settings, extra)
+
+    def _check_files(self) -> None:
+        """Side files that could not be written are refused before the work, not after it."""
+        for name in ("summary", "audit", "neighbors_out"):
+            path = getattr(self._settings, name)
+            if path == sinks.STDOUT and self._session.output == sinks.STDOUT:
+                raise UsageError(f"{option(name)} needs a file: stdout carries the pairs")
+            if path not in (None, sinks.STDOUT):
+                sinks.check_folder(path)
 
     def _read(self) -> None:
         session = self._session

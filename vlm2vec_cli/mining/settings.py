@@ -39,6 +39,7 @@ class Settings:
     on_short: OnShort = "keep"
     backend: Backend = "exact"
     device: str = "auto"
+    summary: str | None = None
     media_identity: MediaIdentity = "bytes"
     same_document: SameDocument = "allow"
     near_duplicates: int | None = None
