@@ -11,6 +11,9 @@ import sys
 from datetime import date
 from pathlib import Path
 
+import named_operators  # noqa: F401
+
+# isort: split
 import torch
 from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 

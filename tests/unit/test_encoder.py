@@ -15,7 +15,7 @@ from PIL import Image
 import golden
 from vlm2vec_cli import checkpoints, encoder
 from vlm2vec_cli.backbones import qwen2_vl
-from vlm2vec_cli.encoder import Encoder, Input, Output, devices, encode
+from vlm2vec_cli.encoder import Encoder, Input, Output, encode
 from vlm2vec_cli.errors import DataError, UnavailableError, UsageError, UserError
 
 IDS = golden.facts()["ids"]
@@ -289,62 +289,6 @@ def test_the_fingerprint_is_of_all_that_decides_a_vector(tmp_path: Path) -> None
 def test_dimensions_that_the_model_has_not(dim: int) -> None:
     with pytest.raises(UsageError, match=rf"--dim: expected 1 to 64, got {dim}"):
         made(output=Output(dim=dim))
-
-
-@pytest.mark.parametrize(
-    ("plain", "half", "expected"),
-    [
-        (1.0, 0.1, torch.bfloat16),
-        (1.0, 0.6, torch.bfloat16),
-        (1.0, 0.7, torch.float32),
-        (1.0, 9, torch.float32),
-    ],
-)
-def test_auto_takes_bfloat16_where_it_is_much_faster(
-    monkeypatch: pytest.MonkeyPatch, plain: float, half: float, expected: torch.dtype
-) -> None:
-    seconds = {torch.float32: plain, torch.bfloat16: half}
-    monkeypatch.setattr(devices, "_matmul_seconds", lambda number, device: seconds[number])
-    assert encoder.pick_dtype("auto", torch.device("cpu")) is expected
-    assert encoder.pick_dtype("float16", torch.device("cpu")) is torch.float16
-
-
-def test_auto_measures_something() -> None:
-    assert encoder.pick_dtype("auto", torch.device("cpu")) in (torch.float32, torch.bfloat16)
-
-
-def test_devices() -> None:
-    assert encoder.pick_device("cpu") == torch.device("cpu")
-    assert encoder.pick_device("auto").type in ("cpu", "cuda", "mps", "xpu")
-    for name in ("gpu", "cuda:99"):
-        with pytest.raises(UsageError) as raised:
-            encoder.pick_device(name)
-        assert raised.value.fact.startswith(f"--device {name}: ")
-        assert raised.value.hint == "auto, cpu, cuda, cuda:1 or mps"
-
-
-def test_packs_are_as_large_as_the_free_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = golden.backbone().model
-    text, vision = model.config.text_config, model.config.vision_config
-    a_token = 4 * (8 * text.hidden_size + 4 * text.intermediate_size)
-    a_token += 4 * 4 * (8 + 4 * vision.mlp_ratio) * vision.embed_dim
-    assert devices.token_bytes(model) == a_token
-    for free, expected in ((None, 4096), (1 << 50, 4096), (2000 * a_token, 800), (0, 512)):
-        monkeypatch.setattr(devices, "free_bytes", lambda device, free=free: free)
-        assert devices.pack_tokens(model) == expected
-    monkeypatch.undo()
-    assert (devices.free_bytes(torch.device("cpu")) or 1 << 20) > 1 << 10
-
-
-def test_the_processes_of_a_launcher_take_a_device_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
-    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
-    found = []
-    for rank in "012":
-        monkeypatch.setenv("LOCAL_RANK", rank)
-        found.append(str(encoder.pick_device("auto")))
-    assert found == ["cuda", "cuda:1", "cuda"]
 
 
 def test_texts_for_a_tokenizer() -> None:

@@ -92,27 +92,33 @@ def _plainly(
     return torch.cat(parts).to(query.dtype)
 
 
+def _pytorch(varlen_attn: Callable[..., Any], **more: int) -> Kernel:
+    def pytorch(
+        q: Tensor, k: Tensor, v: Tensor, ends_q: Tensor, ends_k: Tensor, max_q: int, max_k: int,
+        causal: bool, scale: float | None,
+    ) -> Tensor:  # fmt: skip
+        window = (-1, 0) if causal else (-1, -1)
+        grouped = q.shape[1] != k.shape[1]
+        out: Tensor = varlen_attn(
+            q, k, v, ends_q, ends_k, max_q, max_k, scale=scale, window_size=window, enable_gqa=grouped, **more
+        )
+        return out
+
+    return pytorch
+
+
 def _installed() -> Iterator[Kernel]:
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
         pass  # PyTorch before 2.10
     else:
-        if "window_size" in inspect.signature(varlen_attn).parameters:  # its name in 2.10 was another
-
-            def pytorch(
-                q: Tensor, k: Tensor, v: Tensor, ends_q: Tensor, ends_k: Tensor, max_q: int, max_k: int,
-                causal: bool, scale: float | None,
-            ) -> Tensor:  # fmt: skip
-                window = (-1, 0) if causal else (-1, -1)
-                grouped = q.shape[1] != k.shape[1]
-                out: Any = varlen_attn(
-                    q, k, v, ends_q, ends_k, max_q, max_k, scale=scale, window_size=window, enable_gqa=grouped
-                )  # fmt: skip
-                attended: Tensor = out
-                return attended
-
-            yield pytorch
+        known = inspect.signature(varlen_attn).parameters
+        if "window_size" in known:  # its name in 2.10 was another
+            if "num_splits" in known:
+                # Keys in one piece: what a segment gives does not depend on the longest one beside it.
+                yield _pytorch(varlen_attn, num_splits=1)
+            yield _pytorch(varlen_attn)
     try:
         from flash_attn import flash_attn_varlen_func
     except ImportError:

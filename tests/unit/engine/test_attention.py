@@ -1,5 +1,6 @@
 """Packed attention equals plain attention over each segment and its ancestors, batched and in one call."""
 
+import inspect
 from typing import Any
 
 import pytest
@@ -154,3 +155,25 @@ def test_kernels_of_this_gpu(head_dim: int) -> None:
     out, _ = packed_attention(nn.Identity(), *rows, segment_lengths=lengths, segment_parents=parents)
     reference = expected([one.float().cpu() for one in rows], [*lengths], [*parents], True)
     assert torch.allclose(out.float().cpu(), reference, atol=2e-2)
+
+
+def test_pytorchs_kernel_is_called_as_it_wants_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a GPU: a kernel of the same signature stands in for it."""
+    varlen = pytest.importorskip("torch.nn.attention.varlen")
+    signature = inspect.signature(varlen.varlen_attn)
+    splits = []
+
+    def stands_in(*args: Any, **more: Any) -> torch.Tensor:
+        given = signature.bind(*args, **more)
+        given.apply_defaults()
+        assert given.arguments["enable_gqa"]
+        splits.append(given.arguments.get("num_splits"))
+        causal = given.arguments["window_size"] == (-1, 0)
+        return kernels._plainly(*args, causal, given.arguments["scale"])
+
+    monkeypatch.setattr(stands_in, "__signature__", signature, raising=False)
+    monkeypatch.setattr(varlen, "varlen_attn", stands_in)
+    for kernel in kernels._installed():
+        if kernel.__name__ == "pytorch":
+            assert kernels.right(kernel, torch.device("cpu"), torch.bfloat16, 8, False)
+    assert splits == ([1, None] if "num_splits" in signature.parameters else [None])
