@@ -85,7 +85,8 @@ def main(
             seed=seed,
         )  # fmt: skip
         load = partial(load_judge, adapter=adapter, revision=revision)
-        reader = media.MediaReader(media.MediaPolicy(trust_paths=trust_paths, allow_remote=allow_remote))
+        policy = media.MediaPolicy(trust_paths=trust_paths, allow_remote=allow_remote)
+        reader = media.MediaReader(policy, decode=media.Apart())
         done = run.Run(session, settings, reader, load, load_judge).mine()
         done.show()
         if summary is not None:

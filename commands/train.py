@@ -75,7 +75,8 @@ def main(
         from vlm2vec_cli.evaluating import Evaluation
         from vlm2vec_cli.training import run
 
-        reader = media.MediaReader(media.MediaPolicy(trust_paths=trust_paths, allow_remote=allow_remote))
+        policy = media.MediaPolicy(trust_paths=trust_paths, allow_remote=allow_remote)
+        reader = media.MediaReader(policy, decode=media.Apart())
         evaluate = None if items is None else Evaluation(items, reader)
         events = run.run(records, given, reader, evaluate=evaluate, reject=session.reject)
         if follows:

@@ -192,7 +192,8 @@ def embedding(value: Any) -> Any:
     if array.dtype.kind not in "iuf" or array.ndim != 1 or not array.size:
         raise DataError("expected a list of numbers")
     if isinstance(value, list) or array.dtype.kind == "f" or array.dtype.itemsize > 1:
-        array = array.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite and is refused
+            array = array.astype(np.float32, copy=False)
         if not np.isfinite(array).all():
             raise DataError("expected finite numbers")
     return array

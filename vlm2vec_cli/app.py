@@ -1,5 +1,6 @@
 """The program: its commands in the order of the pipeline, and the place where errors become exit codes."""
 
+import errno
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ import typer
 
 from vlm2vec_cli import __version__, options, progress
 from vlm2vec_cli.commands import doctor, embed, mine_negatives, prepare, report, score, train
-from vlm2vec_cli.errors import ReaderGone, UserError, nearest
+from vlm2vec_cli.errors import ReaderGone, UnavailableError, UserError, nearest
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "prepare": prepare.main,
@@ -25,6 +26,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "doctor": doctor.main,
 }
 INTERRUPTED, TERMINATED, BUG = 130, 143, 70
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_SCARCE = (*_FULL, errno.EROFS, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN)
 
 app = typer.Typer(
     name="vlm2vec",
@@ -84,12 +87,14 @@ for _name, _main in COMMANDS.items():
 
 def run() -> NoReturn:
     """Runs the command line and exits: the one funnel through which every error leaves the program."""
+    _keep_standard_descriptors()
     progress.start()
     code: Any = BUG
     try:
         signal.signal(signal.SIGTERM, _terminated)
         code = app(prog_name="vlm2vec", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except UserError as error:
         code = _say(str(error), error.hint, error.exit_code)
     except typer.TyperException as error:
@@ -104,11 +109,42 @@ def run() -> NoReturn:
     except Terminated:
         code = TERMINATED
     except Exception as error:
+        if (lacking := _lacking(error)) is not None:
+            sys.exit(_say(str(lacking), lacking.hint, lacking.exit_code))
         traceback.print_exc()
         code = _say(
             f"internal error: {type(error).__name__}: {error}", "please report it with the lines above", BUG
         )
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _keep_standard_descriptors() -> None:
+    """Puts nothing where stdin, stdout or stderr is closed, so that no file takes its number.
+
+    A library that prints would write into that file. `sys.stdin` and `sys.stdout` stay None.
+    """
+    for number, flags in enumerate((os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)  # takes the lowest free number
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115  # until the process ends
+
+
+def _lacking(error: Exception) -> UnavailableError | None:
+    """What the machine has no more of, where that is what went wrong."""
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return UnavailableError("out of memory", hint="the command's help says what it holds in memory")
+    if isinstance(error, OSError) and error.errno in _SCARCE:
+        place = str(error.filename or "")
+        hint = (
+            "make room where stdout goes, or name another folder for temporary files: TMPDIR"
+            if error.errno in _FULL
+            else None
+        )
+        return UnavailableError(str(error.strerror), place=place, hint=hint)
+    return None
 
 
 def _say(fact: str, hint: str | None, code: int) -> int:

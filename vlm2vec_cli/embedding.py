@@ -39,7 +39,7 @@ def embed(
 
 
 def embed_each(
-    records: Iterable[Record],
+    records: Iterable[Record | None],
     encoder: Encoder,
     reject: Callable[[UserError], None],
     *,
@@ -50,14 +50,19 @@ def embed_each(
 ) -> Iterator[dict[str, Any] | None]:
     """The vector row of each item row; None for one whose media cannot be read, which goes to `reject`.
 
+    A None among the records gives nothing and ends what is computed together; see `Encoder.encode`.
+
     `instruction` holds for rows that have none. `keep` names the only fields that stay beside id, dataset,
     role and embedding; `drop` names fields that go.
     """
     check_precision(precision, encoder.normalize)
     waiting: deque[dict[str, Any]] = deque()
 
-    def inputs() -> Iterator[Input]:
+    def inputs() -> Iterator[Input | None]:
         for record in records:
+            if record is None:
+                yield None
+                continue
             waiting.append(record.row)
             yield _input(record, instruction)
 

@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FrameType
-from typing import BinaryIO
 
 from vlm2vec_cli.errors import UnavailableError, UsageError
 from vlm2vec_cli.streams import opening
@@ -102,8 +101,7 @@ def _stdin(inputs: Sequence[str] | None) -> Iterator[str | None]:
         yield None
         return
     with tempfile.NamedTemporaryFile(prefix="vlm2vec-stdin-") as spool:
-        source: BinaryIO = sys.stdin.buffer
-        shutil.copyfileobj(source, spool)
+        shutil.copyfileobj(opening.stdin(), spool)
         spool.flush()
         yield spool.name
 

@@ -3,6 +3,8 @@
 Part k holds the vectors of input rows k * size to (k + 1) * size, whoever made it, so that all parts in the
 order of their names are the whole output. Shard i of n makes the parts whose number is i modulo n. A part has
 its name only once it is complete, and records the fingerprint of the model and the digest of its input rows.
+It is computed from its own rows alone, so its bytes are the same whoever makes it, in one go or after a stop;
+two processes never make the same part at once.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import hashlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import groupby, islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,13 +34,14 @@ Row = dict[str, Any]
 class Part(NamedTuple):
     """One file to make."""
 
+    number: int
     path: Path
     digest: str
 
 
 def write(
     records: Iterable[Record],
-    embed: Callable[[Iterator[Record]], Iterable[Row | None]],
+    embed: Callable[[Iterator[Record | None]], Iterable[Row | None]],
     folder: Path,
     shard: Shard,
     facts: Mapping[str, Any],
@@ -46,43 +49,57 @@ def write(
     size: int,
     resume: bool,
 ) -> None:
-    """Makes the shard's parts in `folder`. `embed` gives a row or None for each record, in order.
+    """Makes the shard's parts in `folder`. `embed` gives a row or None for each record, in order; a None
+    among its records stands between two parts, whose rows are not to be computed together.
 
     Raises UsageError for parts that are there already without `resume`, DataError for parts of another model
-    or input.
+    or input, UnavailableError for a part that another process is making.
     """
-    owners: deque[Part] = deque()
+    owners: deque[tuple[Part, int]] = deque()
 
-    def wanted() -> Iterator[Record]:
-        for part, batch in _parts(records, folder, shard, facts, size, resume):
-            for record in batch:
-                owners.append(part)
-                yield record
+    def wanted(lock: streams.Lock) -> Iterator[Record | None]:
+        for part, batch, cut in _parts(records, folder, shard, facts, size, resume, lock):
+            owners.append((part, len(batch) + cut))  # what cuts it off comes in the place of a row
+            yield from batch
+            yield None
 
-    owned = ((owners.popleft(), row) for row in embed(wanted()))
-    for part, rows in groupby(owned, key=lambda pair: pair[0]):
-        found = {**facts, "input_digest": part.digest}
-        streams.write_file(str(part.path), (row for _, row in rows if row is not None), VECTOR, found)
-        for left in (f"{part.path.name}.partial", f".{part.path.name}.*.tmp"):  # by a run that was stopped
-            for path in folder.glob(left):
-                path.unlink()
+    with streams.locked(folder) as lock:
+        made = iter(embed(wanted(lock)))
+        for first in made:
+            part, number = owners.popleft()
+            found = {**facts, "input_digest": part.digest}
+            # Exactly its rows: an error of a later part comes when this one has its name.
+            rows = chain([first], islice(made, number - 1))
+            streams.write_file(str(part.path), (row for row in rows if row is not None), VECTOR, found)
+            for left in (f"{part.path.name}.partial", f".{part.path.name}.*.tmp"):
+                for path in folder.glob(left):  # by a run that was stopped
+                    path.unlink()
+            lock.free(part.number)
 
 
 def _parts(
-    records: Iterable[Record], folder: Path, shard: Shard, facts: Mapping[str, Any], size: int, resume: bool
-) -> Iterator[tuple[Part, list[Record]]]:
-    """The shard's parts that are not there yet, with their records."""
+    records: Iterable[Record],
+    folder: Path,
+    shard: Shard,
+    facts: Mapping[str, Any],
+    size: int,
+    resume: bool,
+    lock: streams.Lock,
+) -> Iterator[tuple[Part, list[Record], bool]]:
+    """The shard's parts that are not there yet, held, with their records; whether an error cuts them off."""
     source = iter(records)
     number = skipped = 0
     while True:
         batch, error = _taken(source, size)
         if batch and number % shard.count == shard.index:
-            part = Part(folder / f"part-{number:06}.parquet", _digest(batch))
+            part = Part(number, folder / f"part-{number:06}.parquet", _digest(batch))
+            lock.hold(number, str(part.path))
             if part.path.exists():
+                lock.free(number)
                 _check(part, facts, resume)
                 skipped += 1
             else:
-                yield part, batch
+                yield part, batch, error is not None
         if error is not None:
             raise error
         if not batch:

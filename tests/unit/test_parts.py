@@ -26,9 +26,9 @@ def records(number: int, text: str = "row") -> Iterator[Record]:
         yield Record(row, Origin("rows.jsonl", Path(), "line"), at + 1)
 
 
-def embed(some: Iterator[Record]) -> Iterator[dict[str, Any] | None]:
+def embed(some: Iterator[Record | None]) -> Iterator[dict[str, Any] | None]:
     """Every fifth row is one that cannot be read."""
-    for record in some:
+    for record in filter(None, some):
         number = int(record.row["id"])
         vector = np.array([number], dtype=np.float32)
         yield None if number % 5 == 3 else {"id": record.row["id"], "embedding": vector}

@@ -86,8 +86,12 @@ class Encoder:
         self._workers = _WORKERS if workers is None else workers
         self._said = False
 
-    def encode(self, inputs: Iterable[Input], reject: Callable[[UserError], None]) -> Iterator[Vector | None]:
+    def encode(
+        self, inputs: Iterable[Input | None], reject: Callable[[UserError], None]
+    ) -> Iterator[Vector | None]:
         """One float32 vector (dim,) an input, in order; None where `reject` took the input's error.
+
+        A None among the inputs gives nothing: what follows it is computed, to the bit, as if it came first.
 
         An error that `reject` raises, or the inputs themselves, comes after the vectors of all inputs before
         it.
@@ -95,16 +99,20 @@ class Encoder:
         num_packs = _FIRST_PACKS
         with self._pool() as pool:
             ahead = Ahead(
-                inputs, self.prepared, _cost, pool,
+                inputs, lambda one: None if one is None else self.prepared(one), _cost, pool,
                 budget=_WINDOW_PACKS * self.batch_tokens, least=_READ_AHEAD, most=_WINDOW_ROWS,
             )  # fmt: skip
             stop: UserError | None = None
             while stop is None:
                 window: list[Encoded | None] = []
                 left = num_packs * self.batch_tokens
+                num_packs = min(_WINDOW_PACKS, 2 * num_packs)
                 seen: set[str] = set()
                 while left > 0 and len(window) < _WINDOW_ROWS:
                     prepared = ahead.next()
+                    if prepared is None:
+                        num_packs = _FIRST_PACKS
+                        break
                     if isinstance(prepared, Ended):
                         stop = prepared.error
                         break
@@ -120,9 +128,8 @@ class Encoder:
                         left -= packs.added(prepared, seen)
                 yield from self._encoded(window, ahead.top_up)
                 self.waited = ahead.waited
-                if not window or isinstance(prepared, Ended):
+                if isinstance(prepared, Ended):
                     break
-                num_packs = min(_WINDOW_PACKS, 2 * num_packs)
             if stop:
                 raise stop
 
@@ -193,8 +200,8 @@ class Encoder:
         return np.concatenate([self.forward(pack[:middle]), self.forward(pack[middle:])])
 
 
-def _cost(prepared: Encoded | UserError) -> int:
-    return 1 if isinstance(prepared, UserError) else packs.cost(prepared)
+def _cost(prepared: Encoded | UserError | None) -> int:
+    return 1 if prepared is None or isinstance(prepared, UserError) else packs.cost(prepared)
 
 
 def _once(

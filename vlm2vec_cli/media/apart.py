@@ -7,7 +7,6 @@ requests from stdin and answers on stdout until its stdin ends.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
 import queue
@@ -102,8 +101,10 @@ class _Process:
 
     def end(self) -> None:
         """Closes the pipes, which ends the process."""
-        with contextlib.suppress(OSError):
+        try:  # no helper of a module: at the end of the program modules are gone before this
             self._pipe(self._process.stdin).close()
+        except OSError:
+            pass
         self._pipe(self._process.stdout).close()
         if not self.alive:
             self._process.kill()

@@ -20,11 +20,11 @@ class Table:
 
         try:
             self._file = parquet.ParquetFile(path, memory_map=False)
-        except (pyarrow.ArrowException, OSError) as error:
+            self.columns: list[str] = self._file.schema_arrow.names
+        except (pyarrow.ArrowException, OSError, ValueError) as error:  # ValueError: names that are no UTF-8
             raise DataError(f"{shown} is no readable Parquet file: {_line(error)}") from error
         self._lock = threading.Lock()
         self._broken: type[Exception] = pyarrow.ArrowException
-        self.columns: list[str] = self._file.schema_arrow.names
         self.starts = [0]
         for number in range(self._file.num_row_groups):
             self.starts.append(self.starts[-1] + self._file.metadata.row_group(number).num_rows)
@@ -39,7 +39,7 @@ class Table:
         try:
             with self._lock:
                 return self._file.read_row_group(number, columns=[column], use_threads=False).column(0)
-        except (self._broken, OSError) as error:
+        except (self._broken, OSError, ValueError) as error:
             raise DataError(f"row group {number} of the Parquet file is damaged: {_line(error)}") from error
 
 
@@ -56,7 +56,10 @@ def read_cell(table: Table, key: tuple[object, ...], cell: Cell, handles: Handle
     values = handles.row_groups.get(
         (key, group, column), lambda: table.read_group(group, column), lambda values: int(values.nbytes)
     )
-    value = values[cell.row - table.starts[group]].as_py()
+    try:
+        value = values[cell.row - table.starts[group]].as_py()
+    except (ValueError, IndexError) as error:  # text that is no UTF-8, a footer that counts other rows
+        raise DataError(f"column {column!r} is damaged in row {cell.row}: {_line(error)}") from error
     for name in inner:
         if not isinstance(value, dict) or name not in value:
             raise DataError(f"column {column!r} has no field {name!r} in row {cell.row}")
@@ -109,4 +112,4 @@ def _kind(value: Any) -> str:
 
 
 def _line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
+    return str(error).strip().split("\n")[0] or type(error).__name__

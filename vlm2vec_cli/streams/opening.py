@@ -49,12 +49,19 @@ def find(paths: Sequence[str]) -> list[str]:
     return found
 
 
+def stdin() -> BinaryIO:
+    """The bytes of stdin; MissingError where it was closed before we began (`<&-`)."""
+    if sys.stdin is None:
+        raise MissingError("closed", place=display(STDIN), hint="name a FILE, or pipe rows in")
+    return sys.stdin.buffer
+
+
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[tuple[Form, BinaryIO]]:
     """The form of an input and its bytes, decompressed; MissingError where it cannot be opened."""
     with contextlib.ExitStack() as stack:
         if path == STDIN:
-            raw = sys.stdin.buffer
+            raw = stdin()
         else:
             try:
                 raw = stack.enter_context(open(path, "rb"))

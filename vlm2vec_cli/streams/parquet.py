@@ -166,8 +166,9 @@ def opened(stream: BinaryIO, place: str) -> Iterator[tuple[dict[str, Any], Itera
         try:
             file = pq.ParquetFile(source, pre_buffer=False)
             stored = (file.schema_arrow.metadata or {}).get(KEY)
-            metadata = orjson.loads(stored) if stored else {}
-        except (pa.ArrowException, OSError, orjson.JSONDecodeError) as error:
+            metadata = dict(orjson.loads(stored)) if stored else {}
+        except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+            # ValueError: names that are no UTF-8, metadata that is no JSON object
             raise damaged(place, error) from error
         with file:
             yield metadata, _rows(file, place, metadata)
@@ -175,7 +176,9 @@ def opened(stream: BinaryIO, place: str) -> Iterator[tuple[dict[str, Any], Itera
 
 def damaged(place: str, error: Exception) -> DataError:
     """The error of a file that Arrow cannot read."""
-    return DataError(f"not a readable Parquet file: {str(error).splitlines()[0]}", place=place)
+    return DataError(
+        f"not a readable Parquet file: {(str(error).splitlines() or [type(error).__name__])[0]}", place=place
+    )
 
 
 def _rows(file: pq.ParquetFile, place: str, metadata: Mapping[str, Any]) -> Iterator[Row]:
@@ -190,14 +193,14 @@ def _rows(file: pq.ParquetFile, place: str, metadata: Mapping[str, Any]) -> Iter
     while True:
         try:
             batch = next(batches, None)
-        except (pa.ArrowException, OSError) as error:
+            if batch is None:
+                return
+            decoded = [
+                columns.vectors(column) if name == "embedding" else columns.values(name, column)
+                for name, column in zip(names, batch.columns, strict=True)
+            ]
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
             raise damaged(place, error) from error
-        if batch is None:
-            return
-        decoded = [
-            columns.vectors(column) if name == "embedding" else columns.values(name, column)
-            for name, column in zip(names, batch.columns, strict=True)
-        ]
         for cells in zip(*decoded, strict=True):
             row = {name: cell for name, cell in zip(names, cells, strict=True) if cell is not None}
             if tag is None:
@@ -205,5 +208,13 @@ def _rows(file: pq.ParquetFile, place: str, metadata: Mapping[str, Any]) -> Iter
                 continue
             extra = row.pop(EXTRA, None)
             if extra is not None:
-                row |= orjson.loads(extra)
+                row |= _extra(extra, place)
             yield of_run | row
+
+
+def _extra(text: Any, place: str) -> Row:
+    """What of a row had no column."""
+    try:
+        return dict(orjson.loads(text))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"the column {EXTRA} does not hold JSON objects", place=place) from error

@@ -82,6 +82,8 @@ class Session:
             sinks.make_folder(self.output)
         elif self.output != sinks.STDOUT:
             sinks.check_folder(self.output)
+        elif sys.stdout is None:
+            raise UsageError("stdout is closed", hint="> FILE")
         elif self.format == "parquet" and sys.stdout.isatty():
             raise UsageError(
                 "Parquet is not written to a terminal", hint="add -o FILE.parquet, --format jsonl, or a pipe"
@@ -140,7 +142,7 @@ class Session:
     def _rows(self, file: str) -> Generator[tuple[Origin, int, Row | bytes], None, None]:
         """Origin, number and row of everything in a file; a JSON line still as bytes."""
         name = opening.display(file)
-        if file == opening.STDIN and sys.stdin.isatty() and not self.quiet:
+        if file == opening.STDIN and sys.stdin is not None and sys.stdin.isatty() and not self.quiet:
             log.info("reading rows from the terminal, Ctrl-D ends them")
         with opening.opened(file) as (form, stream):
             if form == "jsonl":

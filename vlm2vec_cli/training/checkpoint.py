@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import random
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -65,14 +66,16 @@ def save_model(
 @contextmanager
 def written_whole(folder: Path) -> Iterator[Path]:
     """A folder to write into that takes its name only when the block ends well."""
-    partial = folder.with_name(f".{folder.name}.partial")
+    partial, old = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old"))
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
         yield partial
-    except (OSError, RuntimeError, SafetensorError) as error:
-        # torch and safetensors have types of their own for a full disk
+    except Exception as error:
         shutil.rmtree(partial, ignore_errors=True)
+        # torch, safetensors and tokenizers have types of their own for a full disk, the last one none
+        if not isinstance(error, (OSError, RuntimeError, SafetensorError)) and "os error" not in str(error):
+            raise
         raise UnavailableError(
             f"cannot be written: {getattr(error, 'strerror', None) or adapters.first_line(error)}",
             place=str(folder),
@@ -81,8 +84,24 @@ def written_whole(folder: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        folder.rename(old)
     partial.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def tidy(out: Path) -> None:
+    """Puts back, or removes, what a run that was killed left between two names."""
+    for name in ("best", "final", f"{_PREFIX}*"):
+        for old in out.glob(f".{name}.old"):
+            folder = out / old.name[1 : -len(".old")]
+            if name == "best" and not folder.exists():
+                old.rename(folder)
+            else:
+                shutil.rmtree(old)
+        for partial in out.glob(f".{name}.partial"):
+            shutil.rmtree(partial)
 
 
 def publish(source: Path, folder: Path) -> None:
@@ -109,7 +128,8 @@ def prune(out: Path, limit: int | None) -> None:
     """Removes all but the newest `limit` checkpoints."""
     if limit is not None:
         for folder in _all(out)[:-limit] if limit else _all(out):
-            shutil.rmtree(folder)
+            gone = folder.rename(folder.with_name(f".{folder.name}.old"))  # half of it is no checkpoint
+            shutil.rmtree(gone)
 
 
 def find(out: Path, resume: str) -> Path | None:
@@ -159,7 +179,7 @@ def load_state(
         raise UsageError(
             f"--allow-changed: no option {name!r}", hint=nearest(name, ["data", *options]) or None
         )
-    state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+    state = _loaded(folder / STATE)
     if state["digest"] != digest and "data" not in allowed:
         raise DataError(
             "the training data is not what this run began with",
@@ -191,11 +211,21 @@ def save_weights(model: torch.nn.Module, folder: Path) -> None:
 
 def load_weights(model: torch.nn.Module, folder: Path) -> None:
     """The inverse of `save_weights`."""
-    state = torch.load(folder / _WEIGHTS, map_location="cpu", weights_only=True)
+    state = _loaded(folder / _WEIGHTS)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 parameter.copy_(state[name])
+
+
+def _loaded(path: Path) -> Any:
+    """What `torch.save` wrote, tensors and plain values alone; DataError for anything else."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise DataError(
+            "the checkpoint is damaged", place=str(path), hint="--resume with an earlier one, or none"
+        ) from error
 
 
 def random_state() -> tuple[torch.Tensor, list[torch.Tensor]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import resource
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 
+from vlm2vec_cli import streams
 from vlm2vec_cli.backbones import Backbone
 from vlm2vec_cli.errors import DataError, StoppedError, UsageError, UserError
 from vlm2vec_cli.media import MediaReader
@@ -66,7 +68,10 @@ def train(
     """
     run = Run(pairs, backbone, adapter, media, options, out, base, facts, workers, world, evaluate, reject)
     try:
-        yield from run.events(resume, allow_changed)
+        with streams.alone(out) if world.leads else contextlib.nullcontext():
+            if world.leads:
+                checkpoint.tidy(out)
+            yield from run.events(resume, allow_changed)
     finally:
         run.encodings.close()
 

@@ -6,6 +6,7 @@ pairs the two anywhere, or names it in `positive_ids` or by an equal `key`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -15,7 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import IO, Any, overload
 
 import numpy as np
 import orjson
@@ -82,6 +83,11 @@ class Choice:
     private_negatives: bool = False
 
 
+def _closed(file: IO[bytes]) -> None:
+    with contextlib.suppress(OSError):  # a full disk has been said when the rows were written
+        file.close()
+
+
 class Pairs(Sequence[Example]):
     """All pairs of a run, in a temporary file.
 
@@ -97,7 +103,7 @@ class Pairs(Sequence[Example]):
         reject: Callable[[UserError], None] | None = None,
     ) -> None:
         self._file = tempfile.TemporaryFile(prefix="vlm2vec-pairs-")  # noqa: SIM115  # as long as `self`
-        weakref.finalize(self, self._file.close)
+        weakref.finalize(self, _closed, self._file)
         self._ends, self._origin_of, self._numbers = array("q", [0]), array("i"), array("q")
         self._origins: list[Origin] = []
         self._roots: dict[Path, int] = {}
