@@ -26,6 +26,7 @@ from the start of the command to its end on one row with `-m tiny`.
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import subprocess
 import sys
@@ -45,6 +46,7 @@ from setting import LIMITS, WORDS, head, make_model
 from vlm2vec_cli import encoder
 from vlm2vec_cli.media import MediaReader
 
+ROOT = Path(__file__).resolve().parents[2]
 # At least so many times as fast as the reference, and as the best of the other ways.
 REACH = {"a": (10.0, 1.2), "b": (2.2, 1.1), "c": (12.0, 4.0), "d": (1.8, 1.1)}
 OF_FLOOR = {"b": 0.75, "c": 0.75}
@@ -169,9 +171,12 @@ def start_up() -> str:
     """Seconds of a whole command on one row, reading of libraries included."""
     command = [sys.executable, "-m", "vlm2vec_cli", "embed", "-m", "tiny", "--format", "jsonl", "-q"]
     seconds = []
+    alone = {**os.environ, "PYTHONPATH": str(ROOT)}  # without a folder of peers
     for _ in range(2):
         start = time.perf_counter()
-        subprocess.run(command, input=b'{"text": "a red apple"}\n', check=True, capture_output=True)
+        subprocess.run(
+            command, input=b'{"text": "a red apple"}\n', check=True, capture_output=True, env=alone
+        )
         seconds.append(time.perf_counter() - start)
     return f"start-up to the first vector with tiny: {min(seconds):.2f} s (under 6)"
 

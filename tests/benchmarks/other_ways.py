@@ -88,10 +88,9 @@ def sentence_transformers(model: Path, folder: Path, rows: list[Row]) -> Callabl
         return None
     try:
         from sentence_transformers import SentenceTransformer
-        from sentence_transformers.models import Pooling
 
         loaded = SentenceTransformer(str(model), device="cpu")
-        loaded[1] = Pooling(TEXT["hidden_size"], pooling_mode="lasttoken")
+        loaded[1] = type(loaded[1])(TEXT["hidden_size"], pooling_mode="lasttoken")
     except Exception as error:  # not installed, or whatever it raises for a folder that it cannot load
         print(f"sentence-transformers left out: {str(error).splitlines()[0]}", file=sys.stderr)
         return None
