@@ -35,7 +35,7 @@ grep '"dataset":"Quickstart_name_new_style"' train.jsonl |
 grep -v '"dataset":"Quickstart_name_new_style"' train.jsonl | cat - mined.jsonl > pairs.jsonl
 
 say "training"
-vlm2vec train pairs.jsonl "${recipe[@]}" --max-steps "${STEPS:-700}" --resume none -o trained > trained.log.jsonl
+vlm2vec train pairs.jsonl "${recipe[@]}" --max-steps "${STEPS:-600}" --resume none -o trained > trained.log.jsonl
 
 for model in untrained trained; do
   say "vectors and scores, $model"
