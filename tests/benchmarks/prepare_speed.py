@@ -7,12 +7,13 @@ files, each row naming one. The loop takes a row at a time out of the Arrow tabl
 data set does, builds the pair and writes it with `json`; only `prepare` looks whether pictures exist. Both
 run as processes of their own, one after the other; peak memory is the largest resident set of the process.
 
-2026-11-23, x86_64, 2 CPUs, Python 3.11.7, load 1.3; `python tests/benchmarks/prepare_speed.py`:
+2026-11-23, x86_64, 2 CPUs, Python 3.11.7, load 1.3, the fastest of each by
+`python tests/benchmarks/prepare_speed.py --repeat 3`:
 
                         seconds   CPU s      rows/s  peak MB
-    plain loop             31.8    32.4      31,483      460
-    prepare                 3.7     4.8     270,236      352   8.6 times as fast
-    prepare, a tenth        2.0     2.3      50,993      290
+    plain loop             33.6    33.9      29,795      489
+    prepare                 3.2     4.2     307,850      322   10.3 times as fast
+    prepare, a tenth        1.3     1.5      78,392      287
 """
 
 import argparse
@@ -107,6 +108,7 @@ def plain_loop(root: Path, out: Path) -> None:
 
 def measured(command: list[str], cwd: Path) -> tuple[float, float, float]:
     """Seconds, seconds of computing, and peak memory in MB, of a process."""
+    os.sync()  # no run pays for what the one before it left to the disk
     start = time.perf_counter()
     process = subprocess.Popen(command, cwd=cwd)
     _, status, usage = os.wait4(process.pid, 0)
@@ -148,10 +150,12 @@ def main() -> None:
             "prepare": [*ours, "-o", "ours.jsonl"],
             "prepare, a tenth": [*ours, "--limit", str(given.rows // 10), "-o", "tenth.jsonl"],
         }
-        found = {
-            name: min((measured(command, root) for _ in range(given.repeat)), key=lambda one: one[0])
-            for name, command in commands.items()
-        }
+        runs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in commands}
+        for _ in range(given.repeat):  # in turns, so that what else the machine does falls on all alike
+            for name, command in commands.items():
+                (root / command[-1]).unlink(missing_ok=True)
+                runs[name].append(measured(command, root))
+        found = {name: min(ones) for name, ones in runs.items()}
         digests = {
             hashlib.sha256((root / f"{name}.jsonl").read_bytes()).hexdigest() for name in ("plain", "ours")
         }

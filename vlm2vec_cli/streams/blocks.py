@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from queue import Queue
@@ -118,17 +119,33 @@ def _encoded(frame: pl.DataFrame) -> bytes | memoryview:
         return b""
     import polars as pl
 
-    line = pl.struct(pl.all()).struct.json_encode()
-    whole = frame.select(line.str.join("\n") + "\n").to_series()
-    view = memoryview(whole.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()[2])
+    # A column at a time: polars does that on all cores, and in half the time that a struct of all takes.
+    parts = [
+        part
+        for at, (name, kind) in enumerate(frame.schema.items())
+        for part in (pl.lit(f"{',' if at else '{'}{json.dumps(name)}:"), _value(name, kind))
+    ]
+    lines = frame.select(pl.concat_str(*parts, pl.lit("}\n"))).to_series()
+    view = memoryview(lines.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()[2])
     names = dict.fromkeys(_absent(frame))
     if not names:
         return view
-    lines = bytes(view)
+    data = bytes(view)
     for name in names:
         null = f'"{name}":null'.encode()  # never part of a text, where quotes are escaped
-        lines = lines.replace(null + b",", b"").replace(b"," + null, b"")
-    return lines
+        data = data.replace(null + b",", b"").replace(b"," + null, b"")
+    return data
+
+
+def _value(name: str, kind: pl.DataType) -> pl.Expr:
+    """The values of a column as JSON."""
+    import polars as pl
+
+    if isinstance(kind, pl.Struct):
+        return pl.col(name).struct.json_encode().fill_null("null")
+    return (
+        pl.struct(pl.col(name).alias("")).struct.json_encode().str.strip_prefix('{"":').str.strip_suffix("}")
+    )
 
 
 def _absent(frame: pl.DataFrame) -> Iterator[str]:
