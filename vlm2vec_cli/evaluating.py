@@ -17,6 +17,7 @@ from vlm2vec_cli.schemas.base import Record
 from vlm2vec_cli.scoring.collect import Collector, check
 from vlm2vec_cli.scoring.evaluate import by_vectors, plan
 from vlm2vec_cli.scoring.result import Settings
+from vlm2vec_cli.streams.batches import gathered
 from vlm2vec_cli.training.world import World
 
 
@@ -47,10 +48,14 @@ class Evaluation:
         if world.leads:
             collector = Collector(_fail)
             collector.add(
-                Record(
-                    {**one.row, "embedding": parts[at % world.size][at // world.size]}, one.origin, one.number
+                gathered(
+                    Record(
+                        {**one.row, "embedding": parts[at % world.size][at // world.size]},
+                        one.origin,
+                        one.number,
+                    )
+                    for at, one in enumerate(self._records)
                 )
-                for at, one in enumerate(self._records)
             )
             for task in plan(check(collector.datasets.values()), settings := Settings(resamples=0)):
                 scores[task.dataset.name] = float(by_vectors(task, settings).row()["main_score"])

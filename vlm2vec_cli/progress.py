@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 Thing = TypeVar("Thing")
@@ -36,17 +36,32 @@ def start() -> None:
 
 
 def bar(
-    things: Iterable[Thing], *, label: str, unit: str = "row", total: int | None = None, quiet: bool = False
+    things: Iterable[Thing],
+    *,
+    label: str,
+    unit: str = "row",
+    total: int | None = None,
+    size: Callable[[Thing], int] | None = None,
+    quiet: bool = False,
 ) -> Iterable[Thing]:
-    """`things` unchanged, counted in a bar on stderr if that is a terminal and -q is not given."""
-    if not _is_shown(quiet):
-        return things
+    """`things` unchanged, counted in a bar on stderr if that is a terminal and -q is not given.
+
+    `size` says how many units a thing is; one where it is not given.
+    """
+    return _counted(things, label, unit, total, size) if _is_shown(quiet) else things
+
+
+def _counted(
+    things: Iterable[Thing], label: str, unit: str, total: int | None, size: Callable[[Thing], int] | None
+) -> Iterator[Thing]:
     from tqdm import tqdm
 
-    shown: Iterable[Thing] = tqdm(
-        things, desc=label, unit=f" {unit}s", total=total, file=sys.stderr, leave=False, dynamic_ncols=True
-    )
-    return shown
+    with tqdm(
+        desc=label, unit=f" {unit}s", total=total, file=sys.stderr, leave=False, dynamic_ncols=True
+    ) as shown:
+        for thing in things:
+            yield thing
+            shown.update(1 if size is None else size(thing))
 
 
 def steps(events: Iterable[dict[str, Any]], *, label: str, quiet: bool = False) -> Iterable[dict[str, Any]]:

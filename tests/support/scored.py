@@ -13,6 +13,7 @@ from vlm2vec_cli.schemas.base import Origin, Record
 from vlm2vec_cli.scoring import evaluate
 from vlm2vec_cli.scoring.collect import Collector, Dataset, check
 from vlm2vec_cli.scoring.result import Settings
+from vlm2vec_cli.streams.batches import gathered
 
 ORIGIN = Origin("rows.jsonl", Path("."), "line")
 TIES = ("id", "optimistic", "pessimistic")
@@ -47,7 +48,8 @@ def collected(rows: Sequence[dict[str, Any]], **options: Any) -> dict[str, Datas
         raise error
 
     collector = Collector(reject, **options)
-    collector.add(Record({"dataset": "d", **row}, ORIGIN, number) for number, row in enumerate(rows, start=1))
+    records = (Record({"dataset": "d", **row}, ORIGIN, number) for number, row in enumerate(rows, start=1))
+    collector.add(gathered(records))
     return collector.datasets
 
 

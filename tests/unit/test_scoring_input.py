@@ -17,7 +17,7 @@ def test_a_matrix_is_the_same_on_disk_and_in_memory(num_bytes: int) -> None:
     budget = Budget(num_bytes)
     matrix = Matrix(budget, "dot")
     for row in rows_ND:
-        matrix.append(row)
+        matrix.append(row[None])
     assert (matrix.rows()[:] == rows_ND).all()
     matrix.close()
     assert budget.left == num_bytes
@@ -25,7 +25,7 @@ def test_a_matrix_is_the_same_on_disk_and_in_memory(num_bytes: int) -> None:
 
 def test_cosine_ignores_lengths() -> None:
     matrix = Matrix(Budget(), "cosine")
-    matrix.append(np.array([3, 4], np.float32))
+    matrix.append(np.array([[3, 4]], np.float32))
     assert matrix.rows()[:].tolist() == [[pytest.approx(0.6), pytest.approx(0.8)]]
 
 

@@ -57,7 +57,7 @@ def stored(rng: np.random.Generator, count: int, dim: int, precision: str) -> Ro
     for _ in range(count):
         row = rng.integers(-127, 128, dim).astype(np.int8)
         row[0] = row[0] or 1
-        matrix.append(row if precision == "int8" else np.packbits(row > 0))
+        matrix.append((row if precision == "int8" else np.packbits(row > 0))[None])
     return matrix.rows()
 
 

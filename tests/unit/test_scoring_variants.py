@@ -19,6 +19,7 @@ from vlm2vec_cli.scoring.collect import Collector, check
 from vlm2vec_cli.scoring.matrix import Budget, Matrix, Precision
 from vlm2vec_cli.scoring.result import Result, Settings
 from vlm2vec_cli.streams import Session
+from vlm2vec_cli.streams.batches import Batch, gathered
 
 ORIGIN = Origin("rows.jsonl", Path("."), "line")
 PRECISIONS = ("float32", "int8", "binary")
@@ -42,17 +43,17 @@ def scored(rows: list[dict[str, Any]], whole: list[dict[str, Any]] | None = None
     def reject(error: Exception) -> None:
         raise error
 
-    def records(rows: list[dict[str, Any]]) -> Iterator[Record]:
-        return (Record({"dataset": "d", **row}, ORIGIN, at) for at, row in enumerate(rows, start=1))
+    def batches(rows: list[dict[str, Any]]) -> Iterator[Batch]:
+        return gathered(Record({"dataset": "d", **row}, ORIGIN, at) for at, row in enumerate(rows, start=1))
 
     collector = Collector(reject)
-    collector.add(records(rows))
+    collector.add(batches(rows))
     options = Settings(resamples=0, keep=30, first_rank=True, **settings)
     (task,) = evaluate.plan(check(collector.datasets.values()), options)
     if whole is None:
         return evaluate.by_vectors(task, options)
     found = floats.collected(
-        records(whole),
+        batches(whole),
         [task.dataset],
         reject,
         budget=Budget(),
@@ -86,7 +87,7 @@ def test_rows_take_the_bytes_they_came_in(precision: str, size: int) -> None:
     budget = Budget(1000)
     matrix = Matrix(budget, "cosine")
     for row in unit(np.random.default_rng(0).standard_normal((3, 16))):
-        matrix.append(stored(row, precision))
+        matrix.append(stored(row, precision)[None])
     assert budget.left == 1000 - 3 * size
     numbers = matrix.rows()[:]
     assert (numbers == np.rint(numbers)).all() == (precision != "float32")

@@ -45,7 +45,7 @@ def encode(
         if vector is None:
             side.errors[unit] = refused.popleft()
             continue
-        side.put(unit, vector, own.place(unit))
+        side.put_one(unit, vector, own.place(unit))
         if cache is not None and unit in names:
             cache.put(names[unit], vector)
     if cache is not None:
@@ -58,7 +58,7 @@ def _not_kept(side: Side, units: Iterable[int], cache: Cache, names: dict[int, b
         name = cache.name(side.units.content(unit), side.units.media_root(unit))
         vector = None if name is None else cache.get(name)
         if vector is not None:
-            side.put(unit, vector, side.units.place(unit))
+            side.put_one(unit, vector, side.units.place(unit))
             continue
         if name is not None:
             names[unit] = name

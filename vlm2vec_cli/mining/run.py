@@ -13,6 +13,7 @@ from vlm2vec_cli.mining import audit, labels, written
 from vlm2vec_cli.mining.bm25 import ByWords, library_module
 from vlm2vec_cli.mining.cache import Cache
 from vlm2vec_cli.mining.choose import Choices, Miner
+from vlm2vec_cli.mining.given import from_corpus, from_rows
 from vlm2vec_cli.mining.identity import Identity
 from vlm2vec_cli.mining.judge import Encode, Judge
 from vlm2vec_cli.mining.known import Known
@@ -22,7 +23,7 @@ from vlm2vec_cli.mining.pool import Pool, pools
 from vlm2vec_cli.mining.search import Among, Nowhere, Search, faiss_module
 from vlm2vec_cli.mining.settings import Settings, option
 from vlm2vec_cli.mining.summary import Summary, summarize
-from vlm2vec_cli.mining.vectors import Side, Vectors, from_rows
+from vlm2vec_cli.mining.vectors import Side, Vectors
 from vlm2vec_cli.nearest import Rows
 from vlm2vec_cli.progress import bar
 from vlm2vec_cli.schemas.item import ITEM
@@ -121,18 +122,12 @@ class Run:
             raise DataError("no pairs to mine for", place=names)
 
     def _read_corpus(self, path: str) -> Offers:
-        offers = Offers(from_corpus=True)
-        records = self._session.read((ITEM, VECTOR), [path])
-        for record in bar(records, label="corpus", quiet=self._session.quiet):
-            embedding = record.row.pop("embedding", None)
-            if embedding is not None and self._settings.method == "dense":
-                self._vectors.check_maker(record.row, record.place)
-            try:
-                unit = self._pairs.add_corpus_row(record, offers)
-                if embedding is not None and self._settings.method == "dense":
-                    self._targets.put(unit, embedding, record.place)
-            except UserError as error:
-                self._session.reject(error.at(record.place), record.row)
+        session = self._session
+        batches = bar(
+            session.read_batches((ITEM, VECTOR), [path]), label="corpus", size=len, quiet=session.quiet
+        )
+        side = self._targets if self._settings.method == "dense" else None
+        offers = from_corpus(batches, self._pairs, side, session.reject)
         if not offers.ids:
             raise DataError("no targets", place=path)
         return offers
@@ -141,8 +136,13 @@ class Run:
         settings, session = self._settings, self._session
         sides = [self._queries, self._targets] if settings.method == "dense" else [self._targets]
         if settings.vectors is not None:
-            records = bar(session.read(VECTOR, [settings.vectors]), label="vectors", quiet=session.quiet)
-            from_rows(records, sides, session.reject, settings.vectors)
+            batches = bar(
+                session.read_batches(VECTOR, [settings.vectors]),
+                label="vectors",
+                size=len,
+                quiet=session.quiet,
+            )
+            from_rows(batches, sides, session.reject, settings.vectors)
         elif settings.model is not None:
             encode = self._encode(settings.model, self._load, self._vectors, stack)
             for side in sides:

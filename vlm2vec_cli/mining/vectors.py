@@ -1,25 +1,22 @@
-"""Vectors of units, of length 1, in a temporary file; read from files here, made by a model in `encoding`.
-
-A vector row belongs to every query (role query) or target (role candidate) whose text, image, video and
-instruction are equal to its own as written. Ids and datasets play no part: one content, one vector.
-"""
+"""Vectors of units, of length 1, in a temporary file; read from files in `given`, made in `encoding`."""
 
 import os
 import tempfile
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vlm2vec_cli.errors import DataError, UserError
-from vlm2vec_cli.mining.identity import literal_key
 from vlm2vec_cli.mining.stock import Units, numbers
 from vlm2vec_cli.nearest import Floats, Ints, unit_rows
-from vlm2vec_cli.schemas.base import Record, Row
+from vlm2vec_cli.schemas.base import Row
 
 WRITTEN_AT_ONCE = 1024
+SCALED_AT_ONCE = 256  # rows that stay in the processor's cache as float64
 SAME_COSINE = 0.99  # below it two vectors for one content are a contradiction, not rounding
-OTHER_ROLE = {"query": "candidate", "candidate": "query"}
 
 
 class Vectors:
@@ -29,41 +26,56 @@ class Vectors:
         self._file = tempfile.TemporaryFile(prefix="vlm2vec-")  # noqa: SIM115  # lives as long as the run
         self._waiting = np.empty((0, 0), dtype=np.float32)
         self._num_waiting = 0
-        self._allow_mixed = allow_mixed
+        self.allow_mixed = allow_mixed
         self._maker: tuple[str, str] | None = None
         self.dim = self.num_rows = 0
 
-    def append(self, embedding: Floats) -> int:
-        """Takes one vector (D,); DataError without a place for a wrong dimension, zeros, or no number."""
-        if self.dim and len(embedding) != self.dim:
-            raise DataError(f"embedding has {len(embedding)} dimensions, the rows before have {self.dim}")
-        if not 0 < float(embedding @ embedding) < np.inf:  # too small or large to square, or wrong
-            if not np.isfinite(embedding).all():
-                raise DataError("embedding holds a number that is not finite (NaN or infinity)")
-            if not embedding.any():
-                raise DataError("embedding has length 0, so it has no cosine")
+    def append(self, embeddings: Floats) -> int:
+        """Takes vectors (N, D) and returns the row of the first.
+
+        DataError without a place, and nothing is taken, for a wrong dimension, zeros, or no number.
+        """
+        dim = embeddings.shape[1]
+        if self.dim and dim != self.dim:
+            raise DataError(f"embedding has {dim} dimensions, the rows before have {self.dim}")
+        self._check(embeddings)
         if not self.dim:
-            self.dim = len(embedding)
+            self.dim = dim
             self._waiting = np.empty((WRITTEN_AT_ONCE, self.dim), dtype=np.float32)
-        self._waiting[self._num_waiting] = embedding
-        self._num_waiting += 1
-        if self._num_waiting == WRITTEN_AT_ONCE:
-            self._write()
-        self.num_rows += 1
-        return self.num_rows - 1
+        taken = 0
+        while taken < len(embeddings):
+            some = embeddings[taken : taken + WRITTEN_AT_ONCE - self._num_waiting]
+            self._waiting[self._num_waiting : self._num_waiting + len(some)] = some
+            self._num_waiting += len(some)
+            taken += len(some)
+            if self._num_waiting == WRITTEN_AT_ONCE:
+                self._write()
+        self.num_rows += len(embeddings)
+        return self.num_rows - len(embeddings)
+
+    def _check(self, embeddings: Floats) -> None:
+        wide = embeddings.astype(np.float32, copy=False)
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = np.einsum("nd,nd->n", wide, wide)
+        if not ((squares > 0) & (squares < np.inf)).all():  # too small or large to square, or wrong
+            if not np.isfinite(wide).all():
+                raise DataError("embedding holds a number that is not finite (NaN or infinity)")
+            if not wide.any(axis=1).all():
+                raise DataError("embedding has length 0, so it has no cosine")
 
     def _write(self) -> None:
-        if self._num_waiting:
-            self._file.write(unit_rows(self._waiting[: self._num_waiting]).data)
-            self._num_waiting = 0
-            self._file.flush()
+        for start in range(0, self._num_waiting, SCALED_AT_ONCE):
+            some = self._waiting[start : min(start + SCALED_AT_ONCE, self._num_waiting)]
+            self._file.write(unit_rows(some).data)
+        self._num_waiting = 0
+        self._file.flush()
 
     def check_maker(self, row: Row, place: str) -> None:
         """DataError unless fingerprint (or model, where there is none) are those of the rows before."""
         what = "fingerprint" if row.get("fingerprint") else "model"
         maker = (what, str(row.get(what) or "missing"))
         self._maker = self._maker or maker
-        if maker != self._maker and not self._allow_mixed:
+        if maker != self._maker and not self.allow_mixed:
             raise DataError(
                 f"{maker[0]} {maker[1]} differs from {' '.join(self._maker)} of the rows before",
                 place=place,
@@ -99,19 +111,40 @@ class Side:
         self._rows = numbers()
         self._places: dict[int, str] = {}
 
-    def put(self, unit: int, embedding: Floats, place: str) -> None:
-        """The vector of `unit`; DataError when it contradicts the one that the unit has.
+    def put(
+        self,
+        units: Sequence[int],
+        embeddings: NDArray[Any],
+        place: Callable[[int], str],
+        reject: Callable[[int, DataError], None],
+    ) -> None:
+        """The vectors (N, D) of `units` (N,): float or int8 numbers, or uint8, packed signs.
 
-        Float or int8 numbers, or uint8: packed signs.
+        `place` says where each stands. `reject` is told of each that contradicts the one its unit has. Where
+        one cannot be taken at all, DataError, and none is.
         """
-        if embedding.dtype == np.uint8:
-            embedding = np.unpackbits(embedding.view(np.uint8)).astype(np.float32) * 2 - 1
+        if embeddings.dtype == np.uint8:
+            embeddings = np.unpackbits(embeddings, axis=1).astype(np.float32) * 2 - 1
         rows = self.rows
-        if rows[unit] < 0:
-            rows[unit] = self.vectors.append(embedding)
-            self._places[unit] = place
-        elif self.vectors.cosine(rows[unit], embedding) < SAME_COSINE:
-            raise DataError(f"embedding differs from that of {self._places[unit]} for the same content")
+        fresh = {unit: at for at, unit in reversed(list(enumerate(units))) if rows[unit] < 0}
+        first = sorted(fresh.values())
+        if first:
+            start = self.vectors.append(embeddings if len(first) == len(units) else embeddings[first])
+            for row, at in enumerate(first, start):
+                rows[units[at]] = row
+                self._places[units[at]] = place(at)
+        if len(first) == len(units):
+            return
+        for at, unit in enumerate(units):
+            if fresh.get(unit) != at and self.vectors.cosine(rows[unit], embeddings[at]) < SAME_COSINE:
+                fact = f"embedding differs from that of {self._places[unit]} for the same content"
+                reject(at, DataError(fact))
+
+    def put_one(self, unit: int, embedding: Floats, place: str) -> None:
+        """The vector (D,) of a unit that has none; DataError where it cannot be taken."""
+        rows = self.rows
+        rows[unit] = self.vectors.append(embedding[None])
+        self._places[unit] = place
 
     @property
     def rows(self) -> "array[int]":
@@ -135,35 +168,3 @@ class Side:
         for unit, literal in enumerate(self.units.literals):
             found.setdefault(literal, []).append(unit)
         return found
-
-
-def from_rows(
-    records: Iterable[Record], sides: Iterable[Side], reject: Callable[[UserError], None], name: str
-) -> None:
-    """Gives the units of `sides` their vectors out of vector rows; `name` is the file, for messages."""
-    side_of = {side.role: side for side in sides}
-    wanted = {role: side.by_literal() for role, side in side_of.items()}
-    misplaced: set[tuple[str, bytes]] = set()
-    for record in records:
-        role, literal = record.row["role"], literal_key(record.row)
-        other = OTHER_ROLE[role]
-        if literal in wanted.get(other, ()):
-            misplaced.add((other, literal))
-        units = wanted.get(role, {}).get(literal, ())
-        if units:
-            side_of[role].vectors.check_maker(record.row, record.place)
-        try:
-            for unit in units:
-                side_of[role].put(unit, record.row["embedding"], record.place)
-        except DataError as error:
-            reject(error.at(record.place))
-    for role, side in side_of.items():
-        for unit in side.missing():
-            side.errors[unit] = _absent(name, role, (role, side.units.literals[unit]) in misplaced)
-
-
-def _absent(name: str, role: str, misplaced: bool) -> DataError:
-    hint = f"wanted: a row of role {role} with the same text, image, video and instruction"
-    if misplaced:
-        hint = f'a row of role {OTHER_ROLE[role]} has this content: give it "role": "{role}"'
-    return DataError(f"no vector in {name}", hint=hint)

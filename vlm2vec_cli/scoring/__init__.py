@@ -112,10 +112,10 @@ def _from_vectors(
         keep_content=request.per_query is not None,
         allow_mixed=request.allow_mixed,
     )
-    count = collector.add(bar(session.read(VECTOR), label="reading", quiet=session.quiet))
+    count = collector.add(bar(session.read_batches(VECTOR), label="reading", size=len, quiet=session.quiet))
     if request.candidates:
-        more = session.read(VECTOR, request.candidates)
-        collector.add(bar(more, label="reading candidates", quiet=session.quiet), role="candidate")
+        more = session.read_batches(VECTOR, request.candidates)
+        collector.add(bar(more, label="reading candidates", size=len, quiet=session.quiet), role="candidate")
     place = ", ".join(opening.display(path) for path in session.inputs)
     if not count:
         raise DataError("no rows", place=place)
@@ -130,7 +130,12 @@ def _from_vectors(
     wholes: dict[str, floats.Wholes] = {}
     if request.rescore:
         wholes = floats.collected(
-            bar(session.read(VECTOR, request.rescore), label="reading floats", quiet=session.quiet),
+            bar(
+                session.read_batches(VECTOR, request.rescore),
+                label="reading floats",
+                size=len,
+                quiet=session.quiet,
+            ),
             datasets,
             session.reject,
             budget=budget,
@@ -157,7 +162,7 @@ def _from_run(
     settings = replace(settings, similarity=Settings().similarity)  # there are no vectors to compare
     collector = Collector(session.reject, vectors=False, keep_content=request.per_query is not None)
     if has_inputs:
-        collector.add(session.read((ITEM, VECTOR)))
+        collector.add(session.read_batches((ITEM, VECTOR)))
     if path.lower().endswith(".parquet"):
         rows: Iterable[Row] = ({**one.row, "place": one.place} for one in session.read(RANKING, [path]))
     else:

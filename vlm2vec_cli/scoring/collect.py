@@ -5,23 +5,25 @@ a thousand names takes eight kilobytes.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlm2vec_cli.errors import DataError, UserError
-from vlm2vec_cli.schemas.base import Record
 from vlm2vec_cli.scoring import digests
 from vlm2vec_cli.scoring.matrix import Budget, Matrix, Similarity
+from vlm2vec_cli.streams.batches import Batch
 
 Ints = NDArray[np.int64]
 Reject = Callable[[UserError], None]
 Qrels = Mapping[str, Mapping[str, float]]
 
 FACTS: Final = ("modality", "task_type", "group", "main_metric")
+MAKER: Final = ("model", "fingerprint")
 CONTENT: Final = ("text", "image", "video", "instruction")
 NAMED: Final = 3  # how many of several culprits a message names
 
@@ -79,7 +81,7 @@ class Dataset:
 
 
 class Collector:
-    """Takes rows one by one. `vectors` False takes items, whose embeddings are not looked at."""
+    """Takes rows, batch by batch. `vectors` False takes items, whose embeddings are not looked at."""
 
     def __init__(
         self,
@@ -99,72 +101,88 @@ class Collector:
         self._allow_mixed = allow_mixed
         self._budget = budget or Budget()
 
-    def add(self, records: Iterable[Record], *, role: str | None = None) -> int:
+    def add(self, batches: Iterable[Batch], *, role: str | None = None) -> int:
         """Takes all rows, of which bad ones are rejected; `role` overrides that of the rows. Their number."""
         count = 0
-        for record in records:
-            count += 1
-            dataset = self.datasets.setdefault(
-                record.row["dataset"], Dataset(record.row["dataset"], record.origin.name)
-            )
-            if self._vectors:
-                self._check_maker(dataset, record)
-            side = role or record.row["role"]
-            try:
-                if side == "query":
-                    self._add_query(dataset, record)
-                else:
-                    self._add_candidate(dataset, record)
-                dataset.texts += digests.of_text(side, record.row)
-            except DataError as error:
-                self._reject(error.at(record.place))
+        for batch in batches:
+            count += len(batch)
+            sides = batch.column("role") if role is None else [role] * len(batch)
+            start = 0
+            for (name, side), rows in groupby(zip(batch.column("dataset"), sides, strict=True)):
+                end = start + sum(1 for _ in rows)
+                dataset = self.datasets.setdefault(name, Dataset(name, batch.origin.name))
+                self._take(dataset, side, batch.part(start, end))
+                start = end
         return count
 
-    def _add_query(self, dataset: Dataset, record: Record) -> None:
-        row = record.row
-        if row["id"] in dataset.query_ids:
-            raise DataError(f"id {row['id']!r} is already that of another query of dataset {dataset.name!r}")
-        pool = row.get("pool")
-        if pool is not None and not pool:
+    def _take(self, dataset: Dataset, side: str, rows: Batch) -> None:
+        """Rows of one dataset and side. Where anything is wrong with some, each is taken by itself."""
+        makers = list(dict.fromkeys(zip(*map(rows.column, MAKER), strict=True))) if self._vectors else []
+        if len(makers) < 2 or len(rows) == 1:
+            for maker in makers:
+                self._check_maker(dataset, maker, rows.place(0))
+            try:
+                if side == "query":
+                    self._add_queries(dataset, rows)
+                else:
+                    self._add_candidates(dataset, rows)
+                dataset.texts += digests.of_texts(side, rows)
+                return
+            except DataError as error:
+                if len(rows) == 1:
+                    self._reject(error.at(rows.place(0)))
+                    return
+        for one in rows.singles():
+            self._take(dataset, side, one)
+
+    def _add_queries(self, dataset: Dataset, rows: Batch) -> None:
+        """All the rows; DataError, and nothing is added, where one of them is wrong."""
+        ids, pools = rows.column("id"), rows.column("pool")
+        _check_new("query", ids, (one in dataset.query_ids for one in ids), dataset)
+        if any(pool is not None and not pool for pool in pools):
             raise DataError("pool: expected at least one candidate id")
-        if self._vectors:
-            dataset.query_vectors = self._appended(dataset.query_vectors, row)
-        dataset.query_ids[row["id"]] = len(dataset.query_ids)
-        dataset.query_places.append(record.place)
-        dataset.images.append(None if row.get("image_id") is None else str(row["image_id"]))
-        dataset.relevant.append(numbered(dataset, row.get("relevant") or {}))
-        dataset.pools.append(
-            None if pool is None else np.array([dataset.number_of(one) for one in pool], np.int64)
-        )
-        for fact in FACTS:
-            if row.get(fact):
-                dataset.facts.setdefault(fact, row[fact])
-        if self._keep_content:
-            dataset.query_content.append(_content(record))
-
-    def _add_candidate(self, dataset: Dataset, record: Record) -> None:
-        row = record.row
-        number = dataset.number_of(row["id"])
-        if number in dataset.candidate_rows:
-            raise DataError(
-                f"id {row['id']!r} is already that of another candidate of dataset {dataset.name!r}"
+        dataset.query_vectors = self._appended(dataset.query_vectors, rows)
+        start = len(dataset.query_ids)
+        dataset.query_ids.update(zip(ids, range(start, start + len(ids)), strict=True))
+        dataset.query_places.extend(map(rows.place, range(len(rows))))
+        dataset.images.extend(None if one is None else str(one) for one in rows.column("image_id"))
+        for gains, pool in zip(rows.column("relevant"), pools, strict=True):
+            dataset.relevant.append(numbered(dataset, gains or {}))
+            dataset.pools.append(
+                None if pool is None else np.array([dataset.number_of(one) for one in pool], np.int64)
             )
-        if self._vectors:
-            dataset.candidate_vectors = self._appended(dataset.candidate_vectors, row)
-        dataset.candidate_rows[number] = len(dataset.candidate_rows)
-        if row.get("novel"):
-            dataset.novel.add(number)
+        for row in rows.rows(name for name in FACTS if name not in dataset.facts):
+            for name, value in row.items():
+                if value:
+                    dataset.facts.setdefault(name, value)
         if self._keep_content:
-            dataset.candidate_content[number] = _content(record)
+            dataset.query_content.extend(_contents(rows))
 
-    def _appended(self, matrix: Matrix | None, row: Mapping[str, Any]) -> Matrix:
+    def _add_candidates(self, dataset: Dataset, rows: Batch) -> None:
+        """All the rows; DataError, and nothing is added, where one of them is wrong."""
+        ids = rows.column("id")
+        number, taken = dataset.number, dataset.candidate_rows
+        _check_new("candidate", ids, (number.get(one, -1) in taken for one in ids), dataset)
+        dataset.candidate_vectors = self._appended(dataset.candidate_vectors, rows)
+        numbers = [dataset.number_of(one) for one in ids]
+        start = len(dataset.candidate_rows)
+        dataset.candidate_rows.update(zip(numbers, range(start, start + len(ids)), strict=True))
+        dataset.novel.update(
+            number for number, novel in zip(numbers, rows.column("novel"), strict=True) if novel
+        )
+        if self._keep_content:
+            dataset.candidate_content.update(zip(numbers, _contents(rows), strict=True))
+
+    def _appended(self, matrix: Matrix | None, rows: Batch) -> Matrix | None:
+        if not self._vectors or rows.embeddings is None:
+            return matrix
         matrix = matrix or Matrix(self._budget, self._similarity)
-        matrix.append(row["embedding"])
+        matrix.append(rows.embeddings)
         return matrix
 
-    def _check_maker(self, dataset: Dataset, record: Record) -> None:
+    def _check_maker(self, dataset: Dataset, maker: Sequence[Any], place: str) -> None:
         """Vectors compare only where one model made them with the same settings."""
-        made_by = {name: str(record.row.get(name) or "") for name in ("model", "fingerprint")}
+        made_by = {name: str(one or "") for name, one in zip(MAKER, maker, strict=True)}
         for name, known in (("model", dataset.models), ("fingerprint", dataset.fingerprints)):
             if made_by[name] and made_by[name] not in known:
                 known.append(made_by[name])
@@ -174,9 +192,15 @@ class Collector:
             raise DataError(
                 f"{what} {made_by[what] or 'missing'} differs from {first[what] or 'a missing one'} "
                 f"of the rows before in dataset {dataset.name!r}",
-                place=record.place,
+                place=place,
                 hint="embed both sides with the same model and options, or --allow-mixed-fingerprints",
             )
+
+
+def _check_new(noun: str, ids: Sequence[str], known: Iterable[bool], dataset: Dataset) -> None:
+    """DataError, worded for a row by itself, where an id stands twice or is `known`."""
+    if len(set(ids)) < len(ids) or any(known):
+        raise DataError(f"id {ids[0]!r} is already that of another {noun} of dataset {dataset.name!r}")
 
 
 def check(datasets: Iterable[Dataset]) -> list[Dataset]:
@@ -244,11 +268,12 @@ def named(noun: str, ids: list[str]) -> str:
     return f"{len(ids)} {plural}: {', '.join(repr(one) for one in ids[:NAMED])}{more}"
 
 
-def _content(record: Record) -> dict[str, Any]:
+def _contents(rows: Batch) -> Iterator[dict[str, Any]]:
     """The content fields as the per-query file holds them."""
-    content: dict[str, Any] = {name: record.row[name] for name in CONTENT if name in record.row}
-    for name in ("image", "video"):
-        if isinstance(content.get(name), str):
-            content[name] = [content[name]]
-    content["media_root"] = str(record.origin.media_root)
-    return content
+    root = str(rows.origin.media_root)
+    for content in rows.rows(CONTENT):
+        for name in ("image", "video"):
+            if isinstance(content.get(name), str):
+                content[name] = [content[name]]
+        content["media_root"] = root
+        yield content

@@ -4,14 +4,14 @@
 that the model was given. Neither depends on the order of rows; media are not looked into.
 """
 
-from collections.abc import Mapping
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
     from vlm2vec_cli.scoring.collect import Dataset
+    from vlm2vec_cli.streams.batches import Batch
 
 WORD: Final = 1 << 64
 
@@ -30,12 +30,14 @@ def of(dataset: "Dataset") -> dict[str, str]:
     return found | ({"text_digest": f"{dataset.texts % WORD:016x}"} if dataset.texts else {})
 
 
-def of_text(role: str, row: Mapping[str, Any]) -> int:
-    """A row's part of the digest of texts, which is their sum; 0 for a row without any."""
-    text, instruction = row.get("text"), row.get("instruction")
-    if text is None and instruction is None:
-        return 0
-    return _hash(role, row["id"], instruction or "", text or "")
+def of_texts(role: str, rows: "Batch") -> int:
+    """The rows' part of the digest of texts, which is their sum; 0 for rows without any."""
+    texts, instructions = rows.column("text"), rows.column("instruction")
+    return sum(
+        _hash(role, id, instruction or "", text or "")
+        for id, instruction, text in zip(rows.column("id"), instructions, texts, strict=True)
+        if text is not None or instruction is not None
+    )
 
 
 def _hash(*parts: str) -> int:

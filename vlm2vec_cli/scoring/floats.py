@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 
 from vlm2vec_cli.errors import DataError, UserError
 from vlm2vec_cli.nearest import Floats, Ints
-from vlm2vec_cli.schemas.base import Record
+from vlm2vec_cli.schemas.base import Row
 from vlm2vec_cli.scoring.collect import Dataset, named
 from vlm2vec_cli.scoring.matrix import STORED, Budget, Matrix, Rows, Similarity
+from vlm2vec_cli.streams.batches import Batch
+
+NAMED_BY = ("dataset", "role", "id", "model", "fingerprint")
 
 log = logging.getLogger(__name__)
 
@@ -51,20 +54,18 @@ class Wholes:
         }
         self._made_by: tuple[str, str] | None = None
 
-    def add(self, record: Record, *, allow_mixed: bool) -> bool:
-        """Takes a row's vector; False where the dataset has no such row. DataError without a place."""
-        row = record.row
+    def add(self, row: Row, embedding: NDArray[np.generic], *, allow_mixed: bool) -> bool:
+        """Takes a row's vector (D,); False where the dataset has no such row. DataError without a place."""
         role, place = row["role"], self._place(row)
         if place is None:
             return False
-        embedding: NDArray[np.generic] = row["embedding"]
         if embedding.dtype.name in STORED:
             raise DataError(f"embedding is {STORED[embedding.dtype.name]}, --rescore takes float vectors")
         if not allow_mixed:
             self._check_maker(row)
         if self._at[role][place] >= 0:
             raise DataError(f"id {row['id']!r} has a float vector already")
-        self._matrix[role].append(embedding)
+        self._matrix[role].append(embedding[None])
         self._at[role][place] = self._matrix[role].num_rows - 1
         return True
 
@@ -113,7 +114,7 @@ class Wholes:
 
 
 def collected(
-    records: Iterable[Record],
+    batches: Iterable[Batch],
     datasets: Iterable[Dataset],
     reject: Callable[[UserError], None],
     *,
@@ -125,12 +126,14 @@ def collected(
     """The float vectors of every dataset; DataError where one has none for some of its rows."""
     wholes = {one.name: Wholes(one, budget, similarity) for one in datasets}
     unused = 0
-    for record in records:
-        whole = wholes.get(record.row["dataset"])
-        try:
-            unused += whole is None or not whole.add(record, allow_mixed=allow_mixed)
-        except DataError as error:
-            reject(error.at(record.place))
+    for batch in batches:
+        assert batch.embeddings is not None  # every vector row has one
+        for at, (row, embedding) in enumerate(zip(batch.rows(NAMED_BY), batch.embeddings, strict=True)):
+            whole = wholes.get(row["dataset"])
+            try:
+                unused += whole is None or not whole.add(row, embedding, allow_mixed=allow_mixed)
+            except DataError as error:
+                reject(error.at(batch.place(at)))
     if unused:
         log.warning("--rescore: %d rows of %s are not in the input and are not used", unused, place)
     for whole in wholes.values():

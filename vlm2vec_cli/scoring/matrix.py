@@ -1,4 +1,4 @@
-"""Vectors of one side of a dataset, row by row: in memory up to a budget, beyond it in a temporary file.
+"""Vectors of one side of a dataset, as they arrive: in memory up to a budget, beyond it in a temporary file.
 
 Rows stay as they came, float32, int8 or packed bits, and are decoded in the blocks that are looked at.
 
@@ -19,6 +19,7 @@ Similarity = Literal["cosine", "dot"]
 Precision = Literal["float32", "int8", "binary"]
 MEMORY_BYTES = 1 << 30
 WRITTEN_AT_ONCE = 256
+SCALED_AT_ONCE = 64  # rows that stay in the processor's cache as float64
 STORED: Final[dict[str, Precision]] = {"int8": "int8", "uint8": "binary"}
 """The precision that a stored number type means; all others are float32."""
 SIGNS: Final = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.float32) * 2 - 1
@@ -103,6 +104,7 @@ class Matrix:
         self._dtype: np.dtype[Any] = np.dtype(np.float32)
         self._num_bytes = 0
         self._waiting: list[NDArray[Any]] = []
+        self._num_waiting = 0
         self._first_D: NDArray[Any] | None = None
         self._all_equal = True
 
@@ -112,33 +114,34 @@ class Matrix:
         self._write()
         return self._all_equal
 
-    def append(self, embedding: NDArray[np.generic]) -> None:
-        """Adds one row (D,): float32, int8 (taken as numbers) or uint8 (bits, each +1 or -1).
+    def append(self, embeddings: NDArray[np.generic]) -> None:
+        """Adds rows (N, D): float32, int8 (taken as numbers) or uint8 (bits, each +1 or -1).
 
-        DataError without a place for another dimension or number type than the rows before, a number that is
-        not finite, and, under cosine, a vector of length 0.
+        DataError without a place, and nothing is added, for another dimension or number type than the rows
+        before, a number that is not finite, and, under cosine, a vector of length 0.
         """
-        row_D = embedding
-        if row_D.dtype == np.float32 or row_D.dtype.name not in STORED:
-            self._check(row_D := row_D.astype(np.float32, copy=False))
-        elif row_D.dtype == np.int8 and self._similarity == "cosine" and not row_D.any():
+        block_ND = embeddings
+        if block_ND.dtype.name not in STORED:
+            self._check(block_ND := block_ND.astype(np.float32, copy=False))
+        elif block_ND.dtype == np.int8 and self._similarity == "cosine" and not block_ND.any(axis=1).all():
             raise _no_length()
-        dim = len(row_D) * (8 if row_D.dtype == np.uint8 else 1)
+        dim = block_ND.shape[1] * (8 if block_ND.dtype == np.uint8 else 1)
         if not self.num_rows:
-            self.dim, self._dtype = dim, row_D.dtype
-        elif row_D.dtype != self._dtype:
-            names = (STORED.get(one.name, "float32") for one in (row_D.dtype, self._dtype))
+            self.dim, self._dtype = dim, block_ND.dtype
+        elif block_ND.dtype != self._dtype:
+            names = (STORED.get(one.name, "float32") for one in (block_ND.dtype, self._dtype))
             raise DataError("embedding is {}, those of the rows before are {}".format(*names))
         elif dim != self.dim:
             raise DataError(f"embedding has {dim} dimensions, the rows before have {self.dim}")
-        if not self._on_disk and row_D.nbytes > self._budget.left:
+        if not self._on_disk and block_ND.nbytes > self._budget.left:
             self._move_to_disk()
         if not self._on_disk:
-            self._budget.left -= row_D.nbytes
-        self._num_bytes += row_D.nbytes
-        self.num_rows += 1
-        self._waiting.append(row_D)
-        if len(self._waiting) == WRITTEN_AT_ONCE:
+            self._budget.left -= block_ND.nbytes
+        self._num_bytes += block_ND.nbytes
+        self.num_rows += len(block_ND)
+        self._waiting.append(block_ND)
+        self._num_waiting += len(block_ND)
+        if self._num_waiting >= WRITTEN_AT_ONCE:
             self._write()
 
     def rows(self) -> Rows:
@@ -161,27 +164,33 @@ class Matrix:
             self._file.close()
         self._file = BytesIO()
         self._waiting = []
-        self.num_rows = self._num_bytes = 0
+        self.num_rows = self._num_bytes = self._num_waiting = 0
 
-    def _check(self, row_D: NDArray[np.float32]) -> None:
-        if 0 < float(np.dot(row_D, row_D)) < np.inf:  # true of almost every row, and quick to see
+    def _check(self, block_ND: NDArray[np.float32]) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            square_N = np.einsum("nd,nd->n", block_ND, block_ND)
+        if ((square_N > 0) & (square_N < np.inf)).all():  # true of almost all, and quick to see
             return
-        if not np.isfinite(row_D).all():
+        if not np.isfinite(block_ND).all():
             raise DataError("embedding holds a number that is not finite (NaN or infinity)")
-        if self._similarity == "cosine" and not row_D.any():
+        if self._similarity == "cosine" and not block_ND.any(axis=1).all():
             raise _no_length()
 
     def _write(self) -> None:
         if not self._waiting:
             return
-        block_ND: NDArray[Any] = np.stack(self._waiting)
-        self._waiting = []
-        if self._dtype == np.float32 and self._similarity == "cosine":
-            block_ND = of_length_1(block_ND)
+        block_ND = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
+        self._waiting, self._num_waiting = [], 0
         if self._first_D is None:
-            self._first_D = block_ND[0]
-        self._all_equal = self._all_equal and bool((block_ND == self._first_D).all())
-        self._file.write(block_ND.data)
+            self._first_D = self._as_kept(block_ND[:1])[0]
+        for start in range(0, len(block_ND), SCALED_AT_ONCE):
+            kept_ND = self._as_kept(block_ND[start : start + SCALED_AT_ONCE])
+            self._all_equal = self._all_equal and bool((kept_ND == self._first_D).all())
+            self._file.write(np.ascontiguousarray(kept_ND).data)
+
+    def _as_kept(self, block_ND: NDArray[Any]) -> NDArray[Any]:
+        scaled = self._dtype == np.float32 and self._similarity == "cosine"
+        return of_length_1(block_ND) if scaled else block_ND
 
     def _move_to_disk(self) -> None:
         file = tempfile.TemporaryFile(prefix="vlm2vec-")  # noqa: SIM115  # closed in close()

@@ -173,7 +173,12 @@ def vectors(column: pa.Array) -> list[Any]:
     """A 1-D numpy array a row: float32, or int8 and uint8 as stored; None for null."""
     kind = column.type
     if not pa.types.is_fixed_size_list(kind) or column.null_count or column.values.null_count:
-        return [None if one is None else np.asarray(one) for one in column.to_pylist()]
+        fixed = pa.types.is_fixed_size_list(kind) and kind.value_type in (pa.int8(), pa.uint8())
+        kept = kind.value_type.to_pandas_dtype() if fixed else None
+        return [
+            None if one is None else np.asarray(one, None if None in one else kept)
+            for one in column.to_pylist()
+        ]
     flat = column.flatten().to_numpy(zero_copy_only=False)
     if flat.dtype not in (np.int8, np.uint8):
         flat = flat.astype(np.float32, copy=False)

@@ -6,14 +6,17 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal
 
 from vlm2vec_cli.errors import DataError, MissingError, UsageError, UserError, nearest
-from vlm2vec_cli.schemas.base import Kind, Origin, Record, Row, kind_of
+from vlm2vec_cli.schemas.base import Kind, Origin, Record, Row
 from vlm2vec_cli.streams import opening, sinks
+from vlm2vec_cli.streams.batches import Batch, Gathering
 from vlm2vec_cli.streams.blocks import Piece
+from vlm2vec_cli.streams.reading import Stretch, as_it_came, parsed, stretches
 
 log = logging.getLogger(__name__)
 
@@ -118,54 +121,86 @@ class Session:
         Of several kinds the row's tag decides; the first is for rows without tag. A default id is the number
         of the row, counted through all files.
         """
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        return self._records(self._found(paths), kinds, None if paths else self.limit)
+
+    def read_batches(
+        self, kind: Kind | tuple[Kind, ...], paths: Sequence[str] | None = None
+    ) -> Iterator[Batch]:
+        """The same rows many at a time, which costs Parquet of vectors little more than opening it.
+
+        A bad row goes to `reject` when the batch of the rows before it has been taken.
+        """
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        return self._batches(self._found(paths), kinds, None if paths else self.limit)
+
+    def _found(self, paths: Sequence[str] | None) -> list[str]:
+        """The files to read, stdin among them only once."""
         files = opening.find(self.inputs if paths is None else paths)
         if opening.STDIN in files:
             if self._stdin_read:
                 raise UsageError("stdin can be read once", hint="name files for the other inputs")
             self._stdin_read = True
-        return self._records(
-            files, kind if isinstance(kind, tuple) else (kind,), None if paths else self.limit
-        )
+        return files
 
     def _records(self, files: list[str], kinds: tuple[Kind, ...], limit: int | None) -> Iterator[Record]:
         count = 0
         for file in files:
-            with contextlib.closing(self._rows(file)) as rows:
-                for origin, number, row in rows:
-                    count += 1
-                    record = self._parsed(origin, number, row, kinds, str(count))
-                    if record is not None:
-                        yield record
-                    if count == limit:
+            with contextlib.closing(self._stretches(file)) as stretches:
+                for stretch in stretches:
+                    for number, row in stretch.rows:
+                        count += 1
+                        try:
+                            record = parsed(stretch.origin, number, row, kinds, str(count))
+                        except DataError as error:
+                            self._reject_at(stretch.origin, number, error, row)
+                        else:
+                            yield record
+                        if count == limit:
+                            return
+
+    def _batches(self, files: list[str], kinds: tuple[Kind, ...], limit: int | None) -> Iterator[Batch]:
+        count, left = 0, sys.maxsize if limit is None else limit
+        for file in files:
+            with contextlib.closing(self._stretches(file, wide=True)) as stretches:
+                for stretch in stretches:
+                    batch = stretch.batch(kinds, count + 1)
+                    if batch is None:
+                        taken = yield from self._gathered(stretch, kinds, count, left)
+                    else:
+                        taken = min(len(batch), left)
+                        yield batch.part(0, taken)
+                    count += taken
+                    left -= taken
+                    if not left:
                         return
 
-    def _rows(self, file: str) -> Generator[tuple[Origin, int, Row | bytes], None, None]:
-        """Origin, number and row of everything in a file; a JSON line still as bytes."""
-        name = opening.display(file)
-        if file == opening.STDIN and sys.stdin is not None and sys.stdin.isatty() and not self.quiet:
-            log.info("reading rows from the terminal, Ctrl-D ends them")
-        with opening.opened(file) as (form, stream):
-            if form == "jsonl":
-                origin = Origin(name, self.origin_root(file), "line")
-                for number, line in opening.lines(stream, name):
-                    yield origin, number, line
-                return
-            from vlm2vec_cli.streams import parquet
-
-            with parquet.opened(stream, name) as (metadata, rows):
-                origin = Origin(name, self.origin_root(file), "row", metadata)
-                for number, row in enumerate(rows, start=1):
-                    yield origin, number, row
-
-    def _parsed(
-        self, origin: Origin, number: int, row: Row | bytes, kinds: tuple[Kind, ...], default_id: str
-    ) -> Record | None:
+    def _gathered(
+        self, stretch: Stretch, kinds: tuple[Kind, ...], count: int, limit: int
+    ) -> Generator[Batch, None, int]:
+        """The rows parsed one by one, in batches; returns how many there were, `limit` at most."""
+        gathering = Gathering()
+        taken = 0
         try:
-            plain = from_json(row) if isinstance(row, bytes) else row
-            return Record(kind_of(plain, kinds).parse(plain, default_id), origin, number)
-        except DataError as error:
-            self.reject(error.at(f"{origin.name} {origin.unit} {number}"), row)
-            return None
+            for number, row in islice(stretch.rows, limit):
+                taken += 1
+                try:
+                    record = parsed(stretch.origin, number, row, kinds, str(count + taken))
+                    yield from gathering.add(record)
+                except DataError as error:
+                    yield from gathering.rest()  # an error of theirs comes first
+                    self._reject_at(stretch.origin, number, error, row)
+        except UserError:
+            yield from gathering.rest()
+            raise
+        yield from gathering.rest()
+        return taken
+
+    def _stretches(self, file: str, *, wide: bool = False) -> Generator[Stretch, None, None]:
+        return stretches(file, self.origin_root(file), wide=wide, quiet=self.quiet)
+
+    def _reject_at(self, origin: Origin, number: int, error: DataError, row: Row | bytes) -> None:
+        self.reject(error.at(f"{origin.name} {origin.unit} {number}"), row)
 
     def write(self, rows: Iterable[Piece], kind: Kind, metadata: Mapping[str, Any] | None = None) -> int:
         """Writes rows of `kind` to the output as they come and returns their number.
@@ -234,25 +269,3 @@ class Session:
         if by_suffix is not None and format not in (None, by_suffix):
             log.warning("--format %s is not used: the suffix of %s decides", format, self.output)
         return by_suffix or format or natural
-
-
-def from_json(line: bytes) -> Row:
-    """The object on a line; DataError for anything else."""
-    import orjson
-
-    try:
-        row = orjson.loads(line.rstrip())
-    except orjson.JSONDecodeError as error:
-        raise DataError(f"not JSON: {error.msg} (column {error.colno})") from error
-    if not isinstance(row, dict):
-        hint = "one object a line: jq -c '.[]' FILE" if isinstance(row, list) else None
-        raise DataError("expected a JSON object", hint=hint)
-    return row
-
-
-def as_it_came(line: bytes) -> Row | str:
-    """The object on a line, or its text where it is none."""
-    try:
-        return from_json(line)
-    except DataError:
-        return line.decode(errors="replace").rstrip("\r\n")
