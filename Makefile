@@ -24,7 +24,7 @@ test: $(STAMP)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 $(ARGS)
 
 slow: $(STAMP)
-	$(VENV)/bin/python -m pytest -m slow $(ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m slow -n auto --maxprocesses 4 $(ARGS)
 
 quickstart: $(STAMP)
 	PATH="$(abspath $(VENV))/bin:$$PATH" bash examples/quickstart/run.sh
