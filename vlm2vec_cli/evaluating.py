@@ -43,6 +43,7 @@ class Evaluation:
             Record(dict(one.row), one.origin, one.number) for one in self._records[world.rank :: world.size]
         ]
         vectors = [row["embedding"] for row in embed(own, loaded, _fail)]
+        world.keep_pace()
         parts = world.gather(vectors)
         scores: dict[str, float] = {}
         if world.leads:

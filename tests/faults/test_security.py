@@ -23,6 +23,7 @@ from vlm2vec_cli.encoder import Input
 from vlm2vec_cli.errors import DataError, UnavailableError
 from vlm2vec_cli.media import MediaPolicy, MediaReader
 from vlm2vec_cli.training import checkpoint
+from vlm2vec_cli.training.world import ALONE
 from warm import Warm
 
 CONNECTIONS: list[Any] | None = None
@@ -70,7 +71,7 @@ def test_nothing_of_a_pickle_is_executed(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is damaged"):
         checkpoint.load_state(folder, "digest", {}, {})
     with pytest.raises(DataError, match="is damaged"):
-        checkpoint.load_weights(torch.nn.Linear(1, 1), folder)
+        checkpoint.load_weights(torch.nn.Linear(1, 1), folder, ALONE.part)
     assert not trace.exists()
     torch.load(folder / checkpoint.STATE, weights_only=False)
     assert trace.exists(), "the pickle would have"

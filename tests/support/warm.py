@@ -4,6 +4,7 @@ Runs are as isolated as processes of their own: arguments, environment, folder, 
 All run under `-W error`, so that a warning fails the test that caused it.
 """
 
+import importlib
 import json
 import os
 import shlex
@@ -21,16 +22,17 @@ from runner import Done, Runner
 
 
 class Server:
-    """The process that forks. `close` ends it."""
+    """The process that forks, with `modules` imported beside the usual ones. `close` ends it."""
 
-    def __init__(self, work: Path) -> None:
+    def __init__(self, work: Path, *modules: str) -> None:
         environment = {**Runner(work).env(), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", __file__],
+            [sys.executable, "-W", "error", __file__, *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
         )
+        self.pid = self._process.pid
 
     def run(self, request: Mapping[str, Any]) -> int:
         """The exit code of one run."""
@@ -127,6 +129,8 @@ def serve() -> None:
     from vlm2vec_cli.streams import parquet  # noqa: F401
     from vlm2vec_cli.training import run  # noqa: F401
 
+    for name in sys.argv[1:]:
+        importlib.import_module(name)
     torch.set_num_threads(1)
     with os.fdopen(os.dup(0), "rb") as requests, os.fdopen(os.dup(1), "wb", buffering=0) as answers:
         os.dup2(2, 1)

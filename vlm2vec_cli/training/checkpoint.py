@@ -7,7 +7,7 @@ import os
 import pickle
 import random
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -148,16 +148,16 @@ def save_state(
     step: int,
     digest: str,
     options: Mapping[str, Any],
-    parts: Mapping[str, Any],
+    states: Mapping[str, Any],
     random: Sequence[Any],
 ) -> None:
-    """What a run needs beside the weights: step, data digest, options, the states of `parts`, and each
-    process's random generators."""
+    """What a run needs beside the weights: step, data digest, options, the `states` of its parts,
+    and each process's random generators."""
     state = {
         "step": step,
         "digest": digest,
         "options": dict(options),
-        "parts": {name: part.state_dict() for name, part in parts.items()},
+        "parts": dict(states),
         "random": list(random),
     }
     torch.save(state, folder / STATE)
@@ -209,13 +209,15 @@ def save_weights(model: torch.nn.Module, folder: Path) -> None:
     torch.save(trained, folder / _WEIGHTS)
 
 
-def load_weights(model: torch.nn.Module, folder: Path) -> None:
-    """The inverse of `save_weights`."""
+def load_weights(
+    model: torch.nn.Module, folder: Path, part: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+) -> None:
+    """The inverse of `save_weights`; `part` gives what a parameter takes of a whole tensor."""
     state = _loaded(folder / _WEIGHTS)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
-                parameter.copy_(state[name])
+                parameter.copy_(part(state[name], parameter))
 
 
 def _loaded(path: Path) -> Any:

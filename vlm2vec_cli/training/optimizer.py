@@ -42,10 +42,12 @@ def create(
     """AdamW; matrices decay, norms, biases and `more` do not. Raises UnavailableError when the 8-bit one has
     no library."""
     matrices = [parameter for parameter in parameters(model) if parameter.ndim > 1]
-    rest = [*(parameter for parameter in parameters(model) if parameter.ndim <= 1), *more]
+    rest = [parameter for parameter in parameters(model) if parameter.ndim <= 1]
     groups = [
         {"params": matrices, "weight_decay": options.weight_decay},
         {"params": rest, "weight_decay": 0.0},
+        # Apart: one call updates either whole tensors or those of a sharded model.
+        {"params": list(more), "weight_decay": 0.0},
     ]
     filled = [group for group in groups if group["params"]]
     betas = (options.adam_beta1, options.adam_beta2)

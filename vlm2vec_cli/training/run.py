@@ -65,7 +65,9 @@ def run(
         found = checkpoints.find(name, adapter=given["adapter"], revision=given["revision"])
         targets = options.lora_targets or backbones.LORA_TARGETS.get(found.model_type, LORA_TARGETS)
         options = replace(options, lora_targets=targets)
-        backbone, adapter = _model(found, given, options, device)
+        backbone, adapter = _model(found, given, options, world.loading or device)
+    if not given["dry_run"]:
+        backbone = world.shard(backbone, options)
     base = found.meta.get("base_model", found.base) if full else found.base
     facts = {
         "base_model": base,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ class Saving:
         self._options, self._digest, self._world = options, digest, world
         self._temperature, self._best = temperature, best
         self._parts = {"optimizer": optimizer, "best": best, "temperature": temperature}
+        optimizer.register_load_state_dict_pre_hook(self._parted)
         recorded = options.recorded()
         self._facts = {**facts, "options": recorded, "data_digest": digest}
         # What a resumed run must have in common with the run it goes on with.
@@ -55,7 +57,7 @@ class Saving:
         step = checkpoint.load_state(
             found, self._digest, self._kept, self._parts, self._world.rank, allow_changed
         )
-        checkpoint.load_weights(self._backbone.model, found)
+        checkpoint.load_weights(self._backbone.model, found, self._world.part)
         log.info("going on from %s", found)
         return step
 
@@ -63,35 +65,60 @@ class Saving:
         """A checkpoint after `step` steps; every process has to come here."""
         path = checkpoint.path_of(self._out, step)
         random = self._world.gather(checkpoint.random_state())
+        states = {name: self._world.whole(part.state_dict()) for name, part in self._parts.items()}
+        with self._whole_model():
+            if self._world.leads:
+                with checkpoint.written_whole(path) as folder:
+                    self._save_model(folder, step)
+                    checkpoint.save_weights(self._backbone.model, folder)
+                    checkpoint.save_state(folder, step, self._digest, self._kept, states, random)
         if self._world.leads:
-            with checkpoint.written_whole(path) as folder:
-                self._save_model(folder, step)
-                checkpoint.save_weights(self._backbone.model, folder)
-                checkpoint.save_state(folder, step, self._digest, self._kept, self._parts, random)
             checkpoint.prune(self._out, self._options.save_total_limit)
         self._world.gather(None)  # nobody leaves while the checkpoint is written
         return path
 
     def save_best(self, step: int) -> None:
         """The model as it is now is the best so far."""
-        if self._world.leads:
-            with checkpoint.written_whole(self._best_folder) as folder:
-                self._save_model(folder, step)
+        with self._whole_model():
+            if self._world.leads:
+                with checkpoint.written_whole(self._best_folder) as folder:
+                    self._save_model(folder, step)
 
     def publish(self, step: int) -> dict[str, Any]:
         """The model as it is now is the run's; returns what the end event says of both."""
-        if self._options.merge and self._adapter is not None:
-            self._adapter.merge_and_unload()  # in place: the backbone's modules are plain ones again
-            self._adapter = None
+        with self._whole_model(merge=self._options.merge):
+            if self._world.leads:
+                if self._options.merge and self._adapter is not None:
+                    self._adapter.merge_and_unload()  # in place: the backbone's modules are plain ones again
+                    self._adapter = None
+                with checkpoint.written_whole(self._out / "final") as folder:
+                    self._save_model(folder, step)
         if self._world.leads:
-            with checkpoint.written_whole(self._out / "final") as folder:
-                self._save_model(folder, step)
             checkpoint.publish(self._out / "final", self._out)
         found: dict[str, Any] = {"folder": str(self._out)}
         if self._best.score is not None:
             found |= {"best_score": self._best.score, "best_step": self._best.step}
             found["best_folder"] = str(self._best_folder)
         return found
+
+    def _whole_model(self, *, merge: bool = False) -> AbstractContextManager[None]:
+        """An adapter alone is whole on every process anyway."""
+        needed = merge or self._adapter is None
+        return self._world.whole_model(self._backbone) if needed else nullcontext()
+
+    def _parted(self, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+        """A saved state of the optimizer with what this process has of its tensors."""
+        parameters = [one for group in optimizer.param_groups for one in group["params"]]
+        parted = {
+            number: {
+                name: self._world.part(value, parameters[number])
+                if isinstance(value, torch.Tensor)
+                else value
+                for name, value in own.items()
+            }
+            for number, own in state["state"].items()
+        }
+        return {**state, "state": parted}
 
     @property
     def _best_folder(self) -> Path:

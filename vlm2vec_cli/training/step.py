@@ -65,7 +65,7 @@ def backward(
 
     def chunks() -> Iterator[list[str]]:
         nonlocal tokens
-        for chunk in _chunks(own, encodings, chunk_tokens, bad):
+        for chunk in world.in_step(_chunks(own, encodings, chunk_tokens, bad)):
             order.extend(key for key, _ in chunk)
             tokens += sum(cost(encoded) for _, encoded in chunk)
             yield [key for key, _ in chunk]

@@ -9,15 +9,17 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed
 
 from vlm2vec_cli import launch
+from vlm2vec_cli.backbones import Backbone
 from vlm2vec_cli.errors import UnavailableError, UsageError, UserError
 from vlm2vec_cli.grad_cache import Gathered
+from vlm2vec_cli.training.options import TrainOptions
 
 Thing = TypeVar("Thing")
 
@@ -33,6 +35,7 @@ class World:
     def __init__(self) -> None:
         self.rank, self.size = 0, 1
         self.device: torch.device | None = None
+        self.loading: torch.device | None = None  # where the model is put first, if not there
 
     @property
     def leads(self) -> bool:
@@ -46,6 +49,29 @@ class World:
     def gather_rows(self, rows_ND: Tensor) -> Gathered:
         """The rows of every process, in the order of their ranks; each may have any number."""
         return Gathered(rows_ND)
+
+    def shard(self, backbone: Backbone, options: TrainOptions) -> Backbone:
+        """The backbone to train; where processes share a model, this one keeps its part from here on."""
+        return backbone
+
+    def in_step(self, chunks: Iterable[list[Thing]]) -> Iterable[list[Thing]]:
+        """The chunks to pass through the model, with empty ones behind them while others need passes."""
+        return chunks
+
+    def keep_pace(self) -> None:
+        """Goes through passes that others need after one's own of an evaluation."""
+
+    def whole(self, state: Thing) -> Thing:
+        """`state` with whole tensors, on the leading process; every process has to come here."""
+        return state
+
+    def whole_model(self, backbone: Backbone) -> AbstractContextManager[None]:
+        """Inside, the leading process has the whole model; every process has to come here."""
+        return nullcontext()
+
+    def part(self, whole: Tensor, like: Tensor) -> Tensor:
+        """What this process has of a tensor that goes where `like` is."""
+        return whole
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Makes every parameter's gradient the sum over processes."""
@@ -168,15 +194,23 @@ class _Told(Exception):
 def join(device: str) -> World:
     """The world that the environment describes, as torchrun, accelerate and we ourselves set it.
 
-    Raises UsageError for a way of accelerate that shards the model.
+    Raises UsageError for a way of accelerate that is not possible.
     """
-    for name in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+    for name in ("DEEPSPEED", "MEGATRON_LM"):
         # accelerate would leave these to an Accelerator.prepare, which nobody calls here.
-        if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() in ("true", "1"):
+        if _asked(name):
             raise UsageError(
-                f"the accelerate config asks for {name}, but every process here holds the whole model",
-                hint="distributed_type: MULTI_GPU; --gradient-checkpointing and --chunk-tokens save memory",
+                f"the accelerate config asks for {name}: not possible",
+                hint="distributed_type: FSDP with fsdp_version: 2 shards the model, MULTI_GPU does not",
             )
-    if not launch.is_member():
-        return ALONE
-    return Several(cpu=device == "cpu" or not torch.accelerator.is_available())
+    cpu = device == "cpu" or not torch.accelerator.is_available()
+    if _asked("FSDP"):
+        from vlm2vec_cli.training import sharded
+
+        sharded.check()
+        return sharded.Sharded(cpu=cpu) if launch.is_member() else ALONE
+    return Several(cpu=cpu) if launch.is_member() else ALONE
+
+
+def _asked(name: str) -> bool:
+    return os.environ.get(f"ACCELERATE_USE_{name}", "").lower() in ("true", "1")

@@ -84,7 +84,9 @@ def test_state_goes_back_where_it_came_from(tmp_path: Path) -> None:
     layer = torch.nn.Linear(2, 2)
     options = {"seed": 1, "lora_targets": ("a", "b"), "max_steps": 3}
     torch.manual_seed(5)
-    checkpoint.save_state(tmp_path, 7, "digest", options, {"layer": layer}, [checkpoint.random_state()])
+    checkpoint.save_state(
+        tmp_path, 7, "digest", options, {"layer": layer.state_dict()}, [checkpoint.random_state()]
+    )
     expected = torch.rand(3)
     other = torch.nn.Linear(2, 2)
     step = checkpoint.load_state(tmp_path, "digest", {**options, "max_steps": 9}, {"layer": other})
