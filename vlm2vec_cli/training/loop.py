@@ -177,7 +177,7 @@ class Run:
             raise _not_finite("loss", outcome.loss, step, batch)
         self.world.sum_gradients(optimizer.parameters(self.model))
         most = self.options.max_grad_norm or math.inf
-        norm = float(torch.nn.utils.clip_grad_norm_(list(optimizer.parameters(self.model)), most))
+        norm = self.world.clip_gradients(list(optimizer.parameters(self.model)), most)
         if not math.isfinite(norm):
             raise _not_finite("gradient norm", norm, step, batch)
         self.optimizer.step()

@@ -41,7 +41,7 @@ class Saving:
         self._out, self._backbone, self._adapter, self._base = out, backbone, adapter, base
         self._options, self._digest, self._world = options, digest, world
         self._temperature, self._best = temperature, best
-        self._parts = {"optimizer": optimizer, "best": best, "temperature": temperature}
+        self._parts: dict[str, Any] = {"optimizer": optimizer, "best": best, "temperature": temperature}
         optimizer.register_load_state_dict_pre_hook(self._parted)
         recorded = options.recorded()
         self._facts = {**facts, "options": recorded, "data_digest": digest}

@@ -118,6 +118,11 @@ class Sharded(Several):
         """See World; parts have their sum already."""
         super().sum_gradients(one for one in parameters if not isinstance(one, DTensor))
 
+    def clip_gradients(self, parameters: Iterable[torch.nn.Parameter], most: float) -> float:
+        """See World."""
+        with self._exchange():
+            return super().clip_gradients(parameters, most)
+
     def raise_together(self, error: Exception | None) -> None:
         """See World. An error that comes out of a pass cannot be told to processes that are inside of one:
         they notice that this one ends."""
@@ -145,7 +150,8 @@ class Sharded(Several):
     def whole(self, state: State) -> State:
         """See World."""
         if isinstance(state, DTensor):
-            full = state.full_tensor()
+            with self._exchange():
+                full = state.full_tensor()
             return cast(State, full.cpu() if self.leads else state)
         if isinstance(state, dict):
             return cast(State, {key: self.whole(value) for key, value in state.items()})

@@ -76,6 +76,10 @@ class World:
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Makes every parameter's gradient the sum over processes."""
 
+    def clip_gradients(self, parameters: Iterable[torch.nn.Parameter], most: float) -> float:
+        """Scales the gradients down to a norm of `most`; returns the norm that they had."""
+        return float(torch.nn.utils.clip_grad_norm_(parameters, most))
+
     def close(self) -> None:
         """The run is over, and well."""
 
