@@ -58,7 +58,11 @@ def test_an_adapter_trained_on_a_backbone_is_embedded_with(family: str, warm: Wa
 
 
 def test_what_only_some_towers_can_is_refused_by_name(warm: Warm) -> None:
-    stdin = b'{"query": {"text": "a"}, "positive": {"text": "b"}}\n'
+    pairs = (
+        '{"query": {"text": "a"}, "positive": {"text": "b"}}',
+        '{"query": {"text": "c"}, "positive": {"text": "d"}}',
+    )
+    stdin = "\n".join(pairs).encode()
     wide = warm.work / "model"
     qwen3_vl(wide)
     fixed = ("--dry-run", "--device", "cpu")

@@ -25,6 +25,7 @@ def kills(warm: Warm, tally: Tally, name: str, number: int, seconds: float, *arg
     return done
 
 
+@pytest.mark.slow
 def test_parts_do_not_depend_on_how_often_they_were_killed(warm: Warm, tally: Tally) -> None:
     whole.write(warm)
     expected, seconds = whole.parts(warm)

@@ -12,6 +12,7 @@ from vlm2vec_cli.scoring import evaluate
 from vlm2vec_cli.scoring.collect import Collector, check
 from vlm2vec_cli.scoring.result import Result, Settings
 from vlm2vec_cli.scoring.scene_graph import SceneGraph, read_names
+from vlm2vec_cli.streams.batches import gathered
 
 PREDICATES = ["on", "has", "near", "riding", "no relation"]
 Row = dict[str, Any]
@@ -48,7 +49,7 @@ def scored(rows: list[Row], graph: SceneGraph, **settings: Any) -> Result:
     origin = Origin("rows.jsonl", Path("."), "line")
     collector = Collector(reject)
     typed = [{**row, "dataset": "d", "embedding": row["embedding"].astype(np.float32)} for row in rows]
-    collector.add(Record(row, origin, at) for at, row in enumerate(typed, start=1))
+    collector.add(gathered(Record(row, origin, at) for at, row in enumerate(typed, start=1)))
     options = Settings(scene_graph=graph, **settings)
     (task,) = evaluate.plan(check(collector.datasets.values()), options)
     return evaluate.by_vectors(task, options)
