@@ -25,7 +25,7 @@ from vlm2vec_cli.checkpoints import Checkpoint
 from vlm2vec_cli.encoder import devices, packs
 from vlm2vec_cli.encoder.ahead import Ahead, Ended
 from vlm2vec_cli.encoder.fingerprint import fingerprint
-from vlm2vec_cli.errors import UnavailableError, UsageError, UserError
+from vlm2vec_cli.errors import DataError, UnavailableError, UsageError, UserError
 from vlm2vec_cli.media import MediaReader
 
 log = logging.getLogger(__name__)
@@ -147,9 +147,21 @@ class Encoder:
     def prepared(self, one: Input) -> Encoded | UserError:
         """Tokens and pixels of one input, or its error with its place."""
         try:
-            return self.backbone.encode(one.content, one.root, self.media)
+            encoded = self.backbone.encode(one.content, one.root, self.media)
+            self._check_length(encoded)
         except UserError as error:
             return error.at(one.place)
+        return encoded
+
+    def _check_length(self, encoded: Encoded) -> None:
+        """A text behind the model's last position costs hours and means nothing; who wants it says so."""
+        positions = self.backbone.model.language_model.config.max_position_embeddings
+        if self.backbone.limits.max_length or encoded.visuals or encoded.num_tokens <= positions:
+            return
+        raise DataError(
+            f"text has {encoded.num_tokens:,} tokens, more than the model's {positions:,} positions",
+            hint=f"--max-length {positions} cuts such texts",
+        )
 
     def _encoded(
         self, window: Sequence[Encoded | None], between: Callable[[], None]

@@ -91,7 +91,8 @@ def _opened(av: Any, source: str | bytes) -> Iterator[tuple[Any, Any]]:
         with av.open(_file(source)) as container:
             if not container.streams.video:
                 kinds = sorted({stream.type for stream in container.streams})
-                raise DataError(f"has no video stream (only {', '.join(kinds) or 'nothing'})")
+                only = f" (only {', '.join(kinds)})" if kinds else ""
+                raise DataError(f"has no video stream{only}")
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1  # the caller has its own workers
             stream.codec_context.options = {"err_detect": "explode"}  # damage is an error, not a guess
