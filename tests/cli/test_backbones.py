@@ -15,17 +15,20 @@ from warm import Warm
 SLOW = pytest.mark.slow
 
 
+def groups(family: Family) -> list[list[str]]:
+    """The golden inputs, those together that have one --model-config."""
+    found: dict[str, list[str]] = {}
+    for name in family.ids:
+        found.setdefault(json.dumps(family.config(name)), []).append(name)
+    return list(found.values())
+
+
 @pytest.mark.parametrize(
     "family",
     [pytest.param(one, marks=SLOW if one is LLAVA_NEXT else (), id=one.name) for one in ALL],
 )
 def test_a_mixed_run_gives_the_references_vectors(family: Family, warm: Warm) -> None:
-    groups: dict[str, list[str]] = {}
-    for name in family.ids:
-        if name == "i1_question@high":  # as large as the other of its kind
-            continue
-        groups.setdefault(json.dumps(family.config(name)), []).append(name)
-    for names in groups.values():
+    for names in groups(family):
         done = embed(warm, rows(family, names), "-m", family.model, *config(warm, family, names[0]))
         assert distance(done, family) <= TOLERANCE
 
@@ -80,18 +83,19 @@ def test_what_only_some_towers_can_is_refused_by_name(warm: Warm) -> None:
     "name", [*(pytest.param(one.name, marks=SLOW) for one in ALL[:2]), "qwen2_5_vl", "gme"]
 )
 def test_a_check_is_against_stock_transformers(name: str, warm: Warm) -> None:
+    """Of every golden input, whose vector is the reference's."""
     family = next(one for one in ALL if one.name == name)
-    names = family.ids[:2] + family.ids[3:4]
-    done = embed(
-        warm, rows(family, names), "-m", family.model, *config(warm, family, family.ids[0]), "--check", "3"
-    )
-    assert done.exit_code == 0
-    assert len(done.rows) == 3
-    found = re.search(
-        rb"check of 3 rows: largest deviation (\S+) \(alone .*, stock .*, left .*, right ", done.stderr
-    )
-    assert found
-    assert float(found[1]) <= TOLERANCE
+    for names in groups(family):
+        options = (*config(warm, family, names[0]), "--check", str(len(names)))
+        done = embed(warm, rows(family, names), "-m", family.model, *options)
+        assert distance(done, family) <= TOLERANCE
+        found = re.search(
+            rb"check of (\d+) rows: largest deviation (\S+) \(alone .*, stock .*, left .*, right ",
+            done.stderr,
+        )
+        assert found
+        assert int(found[1]) == len(done.rows) == len(names)
+        assert float(found[2]) <= TOLERANCE
 
 
 def test_a_check_finds_an_engine_that_is_wrong() -> None:

@@ -116,7 +116,7 @@ class Phi3V(Packed):
             return Encoded(ids, (), np.empty(0, dtype=np.int64))
         # [text, tag, text, tag, ..., text]: every text is tokenised by itself, with its own start token.
         pieces = _TAG.split(text)
-        ordered = [visuals[int(tag) - 1] for tag in pieces[1::2]]
+        ordered = [visuals[int(tag) - 1] for tag in pieces[1::2]]  # tag k is picture k, in any order
         streams, slots, at = [], [], 0
         for chunk, visual in itertools.zip_longest(pieces[::2], ordered):
             streams.append(self._ids(chunk))

@@ -27,6 +27,32 @@ def test_the_frame_is_the_references(name: str) -> None:
     assert rendered(GME.content(name)) == GME.inputs[name]["rendered_text"]
 
 
+@pytest.mark.parametrize(
+    ("row", "system", "user"),
+    [
+        ({"image": PICTURE, "instruction": "Find it."}, "Find it.", "{seen}"),
+        ({"text": ""}, "You are a helpful assistant.", ""),
+        ({"text": "", "image": PICTURE, "instruction": ""}, "You are a helpful assistant.", "{seen}"),
+        # How the benchmark writes an instruction without a text: nothing is cut off.
+        ({"text": "Find it. ", "image": PICTURE}, "You are a helpful assistant.", "{seen}Find it. "),
+        (
+            {"text": "<image>\n\nWhat? \n", "image": PICTURE},
+            "You are a helpful assistant.",
+            "{seen}\nWhat? \n",
+        ),
+    ],
+)
+def test_the_frame_holds_what_a_row_says_and_nothing_else(
+    row: dict[str, Any], system: str, user: str
+) -> None:
+    copies = len(BACKBONE.encode(row, ROOT, golden.media()).slots)
+    seen = f"<|vision_start|>{'<|image_pad|>' * copies}<|vision_end|>"
+    assert rendered(row) == (
+        f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{user.format(seen=seen)}<|im_end|>\n"
+        "<|im_start|>assistant\n<|endoftext|>"
+    )
+
+
 def test_the_instruction_of_a_candidate_is_the_default() -> None:
     row = {"text": "a cat", "instruction": "Find it."}
     assert "system\nFind it.<" in rendered({**row, "role": "query"})

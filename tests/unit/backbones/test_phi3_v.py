@@ -29,6 +29,14 @@ def test_rows_say_image_and_the_model_reads_numbered_tags() -> None:
     assert encode(text="ab", image=[PICTURE, PICTURE]).ids.tolist() == front.ids.tolist()
 
 
+def test_a_tag_out_of_order_stands_for_the_picture_of_its_number() -> None:
+    pair = [PICTURE, "images/wide_700x90.png"]
+    crossed = encode(text="<|image_2|> and <|image_1|>", image=pair)
+    straight = encode(text="<|image_1|> and <|image_2|>", image=pair[::-1])
+    assert crossed.ids.tolist() == straight.ids.tolist()
+    assert [seen.key for seen in crossed.visuals] == [seen.key for seen in straight.visuals]
+
+
 def test_a_picture_alone_stands_between_two_start_tokens() -> None:
     encoded = encode(text="<image>", image=PICTURE)
     rest = np.delete(encoded.ids, encoded.slots)

@@ -1,8 +1,9 @@
-"""Every backbone against transformers' own forward pass, alone and with padding on either side."""
+"""Transformers' own forward pass, alone and padded on either side, gives the references' vectors, too."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -11,37 +12,55 @@ import golden
 from backbones import ALL, PHI3_V, ROOT, Family, qwen3_vl
 from vlm2vec_cli import checkpoints
 
-NAMES = {
-    "llava_next": ["t1_query", "i5_tiny"],
-    "phi3_v": ["t1_query", "i4_wide@crops4"],
-    "qwen2_5_vl": ["t1_query", "i1_question", "v1_video"],
-    "gme": ["text/t1_query", "fused/rgb_320x240"],
-}
-SLOW, MANY_TILES = pytest.mark.slow, ("i5_tiny", "i4_wide@crops4")
+SLOW = pytest.mark.slow
 PADDINGS = ((0, 0), (7, 0), (0, 7))
 TOLERANCE = 2e-5
+EVERY = [(family, name) for family in ALL for name in family.ids]
 
 
+def cases(*, slow_above: int | None = None) -> list[Any]:
+    """Every golden input; `slow` from so many tokens on."""
+    return [
+        pytest.param(
+            family,
+            name,
+            id=f"{family.name}-{name}",
+            marks=SLOW if slow_above and family.inputs[name]["n_tokens"] > slow_above else (),
+        )
+        for family, name in EVERY
+    ]
+
+
+def unit(state: torch.Tensor) -> torch.Tensor:
+    return functional.normalize(state, dim=-1)
+
+
+@torch.inference_mode()
 def differences(backbone: Any, row: Any) -> list[float]:
-    """Of unit vectors, for each of the paddings."""
+    """Of unit vectors from the engine's, for each of the paddings."""
+    ours = unit(backbone.forward([row])[0])
+    found = [backbone.stock(row, left=left, right=right) for left, right in PADDINGS]
+    assert torch.equal(ours, unit(backbone.forward([row])[0]))  # the engine's own attention is back
+    return [float((unit(one) - ours).abs().max()) for one in found]
+
+
+def distance(family: Family, name: str, **padding: int) -> float:
+    """Of the stock model's unit vector from the reference's."""
+    backbone: Any = family.backbone
     with torch.inference_mode():
-        ours = functional.normalize(backbone.forward([row])[0], dim=-1)
-        found = [backbone.stock(row, left=left, right=right) for left, right in PADDINGS]
-        again = functional.normalize(backbone.forward([row])[0], dim=-1)
-    assert torch.equal(ours, again)  # the engine's own attention is back
-    return [float((functional.normalize(one, dim=-1) - ours).abs().max()) for one in found]
+        vector = unit(backbone.stock(family.encoded(name), **padding)).numpy()
+    return float(np.abs(vector - family.arrays[f"emb/{name}"]).max())
 
 
-@pytest.mark.parametrize(
-    ("family", "name"),
-    [
-        pytest.param(family, name, id=f"{family.name}-{name}", marks=SLOW if name in MANY_TILES else ())
-        for family in ALL
-        for name in NAMES[family.name]
-    ],
-)
-def test_the_packed_way_is_the_stock_models(family: Family, name: str) -> None:
-    assert max(differences(family.backbone, family.encoded(name))) <= TOLERANCE
+@pytest.mark.parametrize(("family", "name"), cases())
+def test_the_stock_model_alone_gives_the_references_vector(family: Family, name: str) -> None:
+    assert distance(family, name) <= TOLERANCE
+
+
+@pytest.mark.parametrize(("family", "name"), cases(slow_above=1000))
+def test_the_stock_model_gives_it_beside_longer_rows(family: Family, name: str) -> None:
+    assert distance(family, name, left=7) <= TOLERANCE
+    assert distance(family, name, right=7) <= TOLERANCE
 
 
 @pytest.mark.parametrize(
@@ -57,6 +76,7 @@ def test_positions_of_qwen3_are_the_stock_models_own(content: dict[str, Any], tm
     assert max(differences(backbone, row)) <= TOLERANCE
 
 
+@SLOW
 def test_a_long_row_of_phi_is_the_stock_models() -> None:
     backbone: Any = PHI3_V.backbone
     row = backbone.encode({"text": "word " * (backbone._short + 20)}, ROOT, golden.media())
