@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from inspect import cleandoc
+from threading import Timer
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
@@ -181,5 +182,11 @@ def _reader_gone() -> int:
     return 0
 
 
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+def _terminated(number: int, frame: FrameType | None) -> None:
+    """Ends the program by an exception, a little later where a finaliser runs: there it would be lost."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            Timer(0.01, os.kill, (os.getpid(), number)).start()
+            return
+        frame = frame.f_back
     raise Terminated

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -94,3 +95,26 @@ def test_help_into_a_closed_pipe_is_quiet(vlm2vec: Runner) -> None:
         run.stdout.close()
         assert (run.wait(60), run.stderr.read()) == (0, b"")
         run.stderr.close()
+
+
+IN_A_FINALISER = """
+import os, signal, time
+from vlm2vec_cli import app
+
+class Finalised:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)  # where the signal arrives
+
+def work(**_):
+    Finalised()
+    time.sleep(60)
+
+app.app = work
+app.run()
+"""
+
+
+def test_a_signal_is_not_lost_in_a_finaliser() -> None:
+    done = subprocess.run([sys.executable, "-c", IN_A_FINALISER], capture_output=True, timeout=30)
+    assert (done.returncode, done.stderr) == (143, b"")
