@@ -16,7 +16,7 @@ say() { printf '\n== %s (%d s)\n' "$1" $((SECONDS - started)) >&2; }
 
 # One recipe for both models: the untrained one is the trained one after no step. The weights are passes over a
 # task's pairs in each epoch: fewer where there are many, more where there are few.
-recipe=(-m tiny --seed 42 --batch-size 64 --homogeneous 32 --loss symmetric_info_nce --temperature 0.05
+recipe=(-m tiny --seed 42 --batch-size 56 --homogeneous 28 --loss symmetric_info_nce --temperature 0.05
   --learning-rate 1e-3 --weight-decay 0.01 --warmup-steps 30 --schedule cosine --max-pixels 7056
   --dataset-weight '*_t2i=0.5' --dataset-weight '*_tags_to_seen=0.5' --dataset-weight '*_composed=0.5'
   --dataset-weight '*_grounding=1.5' --dataset-weight '*_i2v=2' --dataset-weight '*_t2v=3')
@@ -35,7 +35,7 @@ grep '"dataset":"Quickstart_name_new_style"' train.jsonl |
 grep -v '"dataset":"Quickstart_name_new_style"' train.jsonl | cat - mined.jsonl > pairs.jsonl
 
 say "training"
-vlm2vec train pairs.jsonl "${recipe[@]}" --max-steps "${STEPS:-600}" --resume none -o trained > trained.log.jsonl
+vlm2vec train pairs.jsonl "${recipe[@]}" --max-steps "${STEPS:-700}" --resume none -o trained > trained.log.jsonl
 
 for model in untrained trained; do
   say "vectors and scores, $model"
