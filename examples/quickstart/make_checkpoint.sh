@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes the shipped checkpoint (`-m quickstart`): the quickstart's recipe trained longer, in three passes. The second
-# changes the pictures more and takes wrong options as hard negatives; the third starts from the mean of the first
-# two. Stored in bfloat16. About an hour and a half on one core.
+# Makes the shipped checkpoint (`-m quickstart`): a recipe like the quickstart's, trained longer, in three passes. The
+# second changes the pictures more and takes wrong options as hard negatives; the third starts from the mean of the
+# first two. Stored in bfloat16. About an hour and a half on one core.
 #
 #   bash examples/quickstart/make_checkpoint.sh [FOLDER]      default folder: out/checkpoint
 #
