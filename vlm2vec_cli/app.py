@@ -92,6 +92,7 @@ def run() -> NoReturn:
     progress.start()
     code: Any = BUG
     try:
+        sys.unraisablehook = _unraisable
         signal.signal(signal.SIGTERM, _terminated)
         code = app(prog_name="vlm2vec", standalone_mode=False)
         if sys.stdout is not None:
@@ -182,11 +183,14 @@ def _reader_gone() -> int:
     return 0
 
 
-def _terminated(number: int, frame: FrameType | None) -> None:
-    """Ends the program by an exception, a little later where a finaliser runs: there it would be lost."""
-    while frame is not None:
-        if frame.f_code.co_name == "__del__":
-            Timer(0.01, os.kill, (os.getpid(), number)).start()
-            return
-        frame = frame.f_back
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
     raise Terminated
+
+
+def _unraisable(found: "sys.UnraisableHookArgs") -> None:
+    """Sends a signal again that arrived where nothing can be raised, as in a finaliser; it would be lost."""
+    number = {Terminated: signal.SIGTERM, KeyboardInterrupt: signal.SIGINT}.get(found.exc_type)
+    if number is None:
+        sys.__unraisablehook__(found)
+    else:
+        Timer(0.01, os.kill, (os.getpid(), number)).start()

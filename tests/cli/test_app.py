@@ -103,7 +103,7 @@ from vlm2vec_cli import app
 
 class Finalised:
     def __del__(self):
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), NUMBER)
         time.sleep(0)  # where the signal arrives
 
 def work(**_):
@@ -115,6 +115,8 @@ app.run()
 """
 
 
-def test_a_signal_is_not_lost_in_a_finaliser() -> None:
-    done = subprocess.run([sys.executable, "-c", IN_A_FINALISER], capture_output=True, timeout=30)
-    assert (done.returncode, done.stderr) == (143, b"")
+@pytest.mark.parametrize(("number", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_is_not_lost_in_a_finaliser(number: str, code: int) -> None:
+    program = IN_A_FINALISER.replace("NUMBER", f"signal.{number}")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=30)
+    assert (done.returncode, done.stderr) == (code, b"")

@@ -80,14 +80,14 @@ def test_a_run_that_is_asked_to_stop_goes_on_from_there(
     with tally.injected(f"{number.name}, embed -o DIR/"):
         run = ended(warm, seconds / 2, number, *whole.embed())
         assert run.exit_code in (code, 0)
-        assert b"internal error" not in run.stderr  # a library's finaliser may print what it could not raise
+        assert b"Traceback" not in run.stderr
         assert warm(*whole.embed()).exit_code == 0
         assert contents(warm.work / "parts", "*") == expected
     weights, seconds = whole.weights(warm, 4)
     with tally.injected(f"{number.name}, train"):
         run = ended(warm, seconds / 2, number, *whole.train(4))
         assert run.exit_code in (75, code, 0)  # the middle one before the first step
-        assert b"internal error" not in run.stderr
+        assert b"Traceback" not in run.stderr
         assert warm(*whole.train(4)).exit_code == 0
         assert (warm.work / "run" / whole.WEIGHTS).read_bytes() == weights
 
