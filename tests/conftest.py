@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("VLM2VEC_MEDIA_ROOT", None)
 
 from runner import Runner  # noqa: E402  # found through the path set above
+from warm import Server, Warm  # noqa: E402  # likewise
 
 settings.register_profile("same every time", deadline=None, derandomize=True, database=None, max_examples=20)
 settings.load_profile("same every time")
@@ -22,6 +24,20 @@ settings.load_profile("same every time")
 def vlm2vec(tmp_path: Path) -> Runner:
     """The program: `vlm2vec("embed", "rows.jsonl", stdin=b"")` gives exit_code, stdout, stderr as bytes."""
     return Runner(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One process that runs are forked from."""
+    started = Server(tmp_path_factory.mktemp("server"))
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def warm(server: Server, tmp_path: Path) -> Warm:
+    """As `vlm2vec`, under `-W error` and without the seconds that loading torch takes."""
+    return Warm(tmp_path, server=server)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
-import named_operators  # noqa: F401
+import named_operators  # noqa: F401  # declares operators before torchvision is loaded
 
 # isort: split
 import torch

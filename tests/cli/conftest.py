@@ -1,28 +1,13 @@
-"""The program with its libraries loaded, for tests that need a model."""
+"""Folders that several commands' tests begin with."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mining_files import PAIRS, vectors
 from runner import Runner
-from warm import Server, Warm
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One process that runs are forked from."""
-    started = Server(tmp_path_factory.mktemp("server"))
-    yield started
-    started.close()
-
-
-@pytest.fixture
-def warm(server: Server, tmp_path: Path) -> Warm:
-    """As `vlm2vec`, under `-W error` and without the seconds that loading torch takes."""
-    return Warm(tmp_path, server=server)
 
 
 @pytest.fixture

@@ -104,6 +104,7 @@ def test_a_check_finds_an_engine_that_is_wrong() -> None:
     row = QWEN2_5_VL.encoded("i1_question", backbone)
     with torch.inference_mode():
         before = backbone.stock(row)
+        # The Protocol has no such method: that the engine uses this family's positions is what is tried.
         backbone.positions = lambda one: np.zeros((3, one.num_tokens), dtype=np.int64)  # type: ignore[attr-defined]
         assert torch.equal(backbone.stock(row), before)
         assert not torch.allclose(backbone.forward([row])[0], before, atol=1e-3)

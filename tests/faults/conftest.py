@@ -29,13 +29,9 @@ user's error. All end in one line now; full counts of rows, containers and media
     references                                        13000       50    12950
 """
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from faults import Tally
-from warm import Server, Warm
 
 TALLY = Tally()
 
@@ -44,20 +40,6 @@ TALLY = Tally()
 def tally() -> Tally:
     """Counts what was injected."""
     return TALLY
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One process that runs are forked from."""
-    started = Server(tmp_path_factory.mktemp("server"))
-    yield started
-    started.close()
-
-
-@pytest.fixture
-def warm(server: Server, tmp_path: Path) -> Warm:
-    """As `vlm2vec`, without the seconds that loading torch takes."""
-    return Warm(tmp_path, server=server)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -146,6 +147,8 @@ def _become(request: Mapping[str, Any]) -> None:
     from vlm2vec_cli import app
 
     if "process" in request:
+        # Ended in the middle of an import, the interpreter leaves a file of its own to the collector.
+        warnings.simplefilter("ignore", ResourceWarning)
         Path(request["process"]).write_text(str(os.getpid()))
     os.chdir(request["cwd"])
     os.environ.clear()

@@ -3,7 +3,8 @@
 The released files bring modelling code of their own; none of it is needed or run. A picture is tiled by the
 HD transform, tiles and a small view of the whole pass CLIP, 2 x 2 neighbours are merged, and separators are
 learned. Inputs longer than the original context use the long rotary factors; each row does by its own length,
-so that it is what it is alone. Source: microsoft/Phi-3.5-vision-instruct; the published VLM2Vec V1 code.
+so that it is what it is alone. Long, since no stock class joins the parts and a backbone is one file.
+Source: microsoft/Phi-3.5-vision-instruct; the published VLM2Vec V1 code.
 """
 
 from __future__ import annotations
@@ -283,8 +284,7 @@ def load(
     dtype: torch.dtype,
     device: torch.device | str,
 ) -> Phi3V:
-    """Loads full weights from a folder, strictly: a missing, foreign or misshapen tensor is an
-    UnavailableError."""
+    """Loads a folder's full weights; a missing, foreign or misshapen tensor is an UnavailableError."""
     from accelerate import init_empty_weights
 
     config = json.loads((weights / "config.json").read_bytes())

@@ -23,6 +23,7 @@ from vlm2vec_cli.schemas.vector import VECTOR
 from vlm2vec_cli.streams import columns
 from vlm2vec_cli.streams.blocks import Block
 from vlm2vec_cli.streams.columns import EXTRA
+from vlm2vec_cli.streams.shielding import shielded
 
 KEY = b"vlm2vec"
 GROUP_ROWS = 1024
@@ -32,7 +33,10 @@ STORED = {"float16": pa.float16(), "int8": pa.int8(), "binary": pa.uint8()}
 
 
 class ParquetWriter:
-    """Writes groups of at most 1,024 rows or about 32 MB; nothing is written before the first group."""
+    """Writes groups of at most 1,024 rows or about 32 MB; nothing is written before the first group.
+
+    A signal waits until the group that is being written is whole; not so in a pipe, where nobody may read.
+    """
 
     def __init__(self, stream: BinaryIO, kind: Kind, metadata: Mapping[str, Any]) -> None:
         self._stream = stream
@@ -45,6 +49,7 @@ class ParquetWriter:
         self._others: dict[str, pa.DataType] = {}
         self._schema: pa.Schema | None = None
         self._writer: pq.ParquetWriter | None = None
+        self._shield = shielded if stream.seekable() else contextlib.nullcontext
 
     def write(self, row: Row) -> None:
         """Takes one row; DataError when its embedding has another dimension than the first one's."""
@@ -56,7 +61,8 @@ class ParquetWriter:
         self._rows.append(row)
         self._bytes += columns.size(row)
         if len(self._rows) >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
-            self._flush()
+            with self._shield():
+                self._flush()
 
     def write_block(self, block: Block) -> None:
         """Takes many rows at once."""
@@ -65,9 +71,18 @@ class ParquetWriter:
 
     def close(self) -> None:
         """Writes what is left and the footer."""
-        self._flush()
+        with self._shield():
+            self._flush()
+            if self._writer is not None:
+                try:
+                    self._writer.close()
+                finally:
+                    self.drop()
+
+    def drop(self) -> None:
+        """Leaves what is not closed as it is; Arrow's finaliser would write to a stream that has ended."""
         if self._writer is not None:
-            self._writer.close()
+            self._writer.is_open = False
 
     def _check_dimension(self, row: Row) -> None:
         if "embedding" not in self._known:

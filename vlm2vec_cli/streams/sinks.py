@@ -187,6 +187,9 @@ class JsonlWriter:
     def close(self) -> None:
         """Nothing to finish."""
 
+    def drop(self) -> None:
+        """Nothing to leave."""
+
 
 def _not_json(row: Row, error: TypeError) -> Exception:
     for name, value in row.items():
@@ -209,7 +212,7 @@ def write_rows(
     """Writes all rows to stdout or a file, returns their number; when `rows` raises, keeps the finished."""
     number = 0
     facts = {name: value for name, value in (metadata or {}).items() if value is not None}
-    with sink(path, worth=lambda: number > 0) as stream:
+    with sink(path, worth=lambda: number > 0) as stream, contextlib.ExitStack() as left:
         writer: JsonlWriter | ParquetWriter
         if form == "parquet":
             from vlm2vec_cli.streams import parquet
@@ -217,6 +220,7 @@ def write_rows(
             writer = parquet.ParquetWriter(stream, kind, facts)
         else:
             writer = JsonlWriter(stream, kind, facts)
+        left.callback(writer.drop)
         try:
             for row in rows:
                 try:

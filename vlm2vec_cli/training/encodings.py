@@ -12,7 +12,7 @@ from itertools import islice
 from vlm2vec_cli.backbones import Backbone, Encoded
 from vlm2vec_cli.errors import UserError
 from vlm2vec_cli.media import MediaReader
-from vlm2vec_cli.training.pairs import Side
+from vlm2vec_cli.training.examples import Side
 
 _AHEAD = 32  # contents that threads prepare before they are asked for
 

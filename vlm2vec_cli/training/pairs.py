@@ -1,7 +1,7 @@
-"""Pairs as a trainer needs them: contents of both sides, and who answers whose query.
+"""All pairs of a run, out of memory, and the batches made of them: who answers whose query.
 
-Two contents are the same when text, media and instruction are; a target is correct for a query when the file
-pairs the two anywhere, or names it in `positive_ids` or by an equal `key`.
+A target is correct for a query when the file pairs the two anywhere, or names it in `positive_ids` or by an
+equal `key`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import tempfile
 import weakref
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, overload
+from typing import IO, overload
 
 import numpy as np
 import orjson
@@ -26,39 +26,9 @@ from torch import Tensor
 
 from vlm2vec_cli.errors import DataError, UserError
 from vlm2vec_cli.schemas.base import Origin, Record
-from vlm2vec_cli.schemas.content import NAMES
+from vlm2vec_cli.training.examples import MODALITIES, Example, Side, check, of_record
 
-MODALITIES = ("text", "image", "video", "visdoc")
 _FIELDS = ("dataset", "query", "positive", "negatives", "weight", "positive_ids", "key", "modality")
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One content of one row."""
-
-    content: Mapping[str, Any]
-    key: str
-    root: Path
-    place: str
-    marks: frozenset[str] = frozenset()  # its own id, where it has one
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One training pair."""
-
-    dataset: str
-    query: Side
-    positive: Side
-    negatives: tuple[Side, ...]
-    weight: float
-    answers: frozenset[str]  # ids and keys that mark a target as correct
-    modality: str
-
-    @property
-    def sides(self) -> tuple[Side, ...]:
-        """Query, positive, negatives."""
-        return (self.query, self.positive, *self.negatives)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +86,7 @@ class Pairs(Sequence[Example]):
         for record in records:
             try:
                 example = self._example(record)
-                _check(example)
+                check(example)
             except DataError as error:
                 if reject is None:
                     raise
@@ -253,59 +223,9 @@ class Pairs(Sequence[Example]):
         self._numbers.append(record.number)
 
     def _example(self, record: Record) -> Example:
-        row, place, media = record.row, record.place, record.origin.media_root
-        root = self._roots.setdefault(media, len(self._roots))
-        dataset, weight = row["dataset"], float(row.get("weight", 1.0))
-        if weight < 0:
-            raise DataError(f"weight: expected a number from 0, got {weight}", place=place)
-
-        def side(content: Mapping[str, Any]) -> Side:
-            own = content.get("id")
-            marks = frozenset() if own is None else frozenset({f"id:{dataset}:{own}"})
-            return Side(content, content_key(content, root), media, place, marks)
-
-        positive = side(row["positive"])
-        answers = {f"id:{dataset}:{name}" for name in row.get("positive_ids", ())}
-        if key := row.get("key"):
-            answers.add(f"key:{dataset}:{key}")
-        return Example(
-            dataset,
-            side(row["query"]),
-            positive,
-            tuple(side(negative) for negative in row.get("negatives", ())),
-            weight,
-            frozenset(answers | positive.marks),
-            _modality(row),
-        )
-
-
-def content_key(content: Mapping[str, Any], root: int = 0) -> str:
-    """Equal for contents with the same text, media and instruction; `root` numbers the media root, since one
-    reference means another picture under another root."""
-    fields = [content.get(name) for name in (*NAMES, "num_frames")]
-    if content.get("image") or content.get("video"):
-        fields.append(root)
-    return hashlib.blake2b(orjson.dumps(fields), digest_size=16).hexdigest()
-
-
-def _check(example: Example) -> None:
-    """Raises DataError for a row that contradicts itself."""
-    for number, negative in enumerate(example.negatives, start=1):
-        if negative.key == example.positive.key:
-            raise DataError(
-                f"negative {number} equals the positive",
-                place=example.positive.place,
-                hint="--on-error skip leaves such rows out",
-            )
+        return of_record(record, self._roots.setdefault(record.origin.media_root, len(self._roots)))
 
 
 def _used(example: Example, choice: Choice) -> tuple[Side, ...]:
     """Query, positive, and the negatives that are asked for."""
     return (example.query, example.positive, *example.negatives[: choice.num_hard_negatives])
-
-
-def _modality(row: Mapping[str, Any]) -> str:
-    if (named := row.get("modality")) in MODALITIES:
-        return str(named)
-    sides = (row["query"], row["positive"])
-    return next((kind for kind in ("video", "image") if any(side.get(kind) for side in sides)), "text")

@@ -14,8 +14,9 @@ from vlm2vec_cli.backbones import Backbone, Encoded
 from vlm2vec_cli.errors import UserError
 from vlm2vec_cli.grad_cache import Gathered
 from vlm2vec_cli.training.encodings import Change, Encodings, cost, size
+from vlm2vec_cli.training.examples import Side
 from vlm2vec_cli.training.objective import Objective
-from vlm2vec_cli.training.pairs import Batch, Side
+from vlm2vec_cli.training.pairs import Batch
 from vlm2vec_cli.training.world import ALONE, World
 
 WINDOW_BYTES = 1 << 27  # prepared inputs that are ordered by length together

@@ -38,9 +38,11 @@ def kernel(
     return torch.cat(parts)
 
 
-@pytest.fixture(params=["batches", "one call"])
+@pytest.fixture(params=["batches", "batches on two threads", "one call"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways of computing it; the kernel of the second is a stand-in where there is no GPU."""
+    """All ways of computing it; the kernel of the last is a stand-in where there is no GPU."""
+    threads = 2 if request.param == "batches on two threads" else 1
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     found = kernel if request.param == "one call" else None
     monkeypatch.setattr(attention.kernels, "find", lambda *_: found)
 

@@ -10,7 +10,7 @@ import golden
 from vlm2vec_cli.backbones import Encoded
 from vlm2vec_cli.errors import DataError, UserError
 from vlm2vec_cli.training.encodings import Encodings, size
-from vlm2vec_cli.training.pairs import Side
+from vlm2vec_cli.training.examples import Side
 
 
 class Counting:

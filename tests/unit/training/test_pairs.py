@@ -14,7 +14,8 @@ from pairs import records
 from vlm2vec_cli.errors import DataError, UserError
 from vlm2vec_cli.losses.info_nce import loss
 from vlm2vec_cli.schemas.base import Record
-from vlm2vec_cli.training.pairs import Batch, Choice, Pairs, content_key
+from vlm2vec_cli.training.examples import content_key
+from vlm2vec_cli.training.pairs import Batch, Choice, Pairs
 
 
 def pair(query: str, positive: str | dict[str, Any], *negatives: str | dict[str, Any], **more: Any) -> dict:

@@ -3,7 +3,7 @@
 import os
 import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,12 +47,13 @@ def _until_stopped(running: Iterator[dict[str, Any]], seen: list[dict[str, Any]]
 
 def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     running = events(texts(4), tmp_path / "run", SMALL)
+    assert isinstance(running, Generator)
     next(running)
     next(running)
     os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
-    running.close()  # type: ignore[attr-defined]
+    running.close()
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ import torch
 import golden
 from vlm2vec_cli.backbones.qwen2_vl import Qwen2VL
 from vlm2vec_cli.training.encodings import Encodings
+from vlm2vec_cli.training.examples import Side
 from vlm2vec_cli.training.objective import Objective
 from vlm2vec_cli.training.options import TrainOptions
-from vlm2vec_cli.training.pairs import Batch, Side
+from vlm2vec_cli.training.pairs import Batch
 from vlm2vec_cli.training.step import backward
 
 PLAIN = TrainOptions()
