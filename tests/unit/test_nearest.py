@@ -68,12 +68,21 @@ def test_any_blocks_give_the_brute_force_ranking(
 @pytest.mark.parametrize("num_queries", [0, 1, 7, 16])
 def test_parts_at_a_time_give_the_same(num_queries: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest, "PART_ROWS", 3)
-    monkeypatch.setattr(nearest.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(nearest.threads, "most", lambda: 4)
     vectors = nearest.unit_rows(np.random.default_rng(5).standard_normal((100, 8)).astype(np.float32))
     expected = top_k(vectors[:num_queries], rows(vectors), 5)
     assert_equal(
         nearest.parallel_top_k(vectors[:num_queries], rows(vectors), 5), (expected.scores, expected.targets)
     )
+
+
+def test_products_of_parts_have_a_thread_each_and_get_the_others_back() -> None:
+    before = nearest.threads.most()
+    with nearest.threads.one_each(1):
+        assert nearest.threads.most() == before
+    with nearest.threads.one_each(2):
+        assert nearest.threads.most() == 1
+    assert nearest.threads.most() == before
 
 
 @pytest.mark.parametrize("product", PRODUCTS)

@@ -9,7 +9,6 @@ first, or what `ties` says.
     Q queries of a block, T targets of a block, N targets in all, D dimension, C held candidates
 """
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vlm2vec_cli.nearest import threads
 from vlm2vec_cli.nearest.product import Floats, Ints, OnProcessor, Product
 
 __all__ = [
@@ -140,10 +140,10 @@ def top_k(
 def parallel_top_k(queries: Floats, targets: Rows, k: int, *, ties: Ties | None = None) -> Found:
     """`top_k` of parts of the queries at a time, which changes nothing but the time.
 
-    Matrix products use all processors by themselves; this keeps those busy that wait while one part's scores
-    are looked through.
+    Each part has a thread and makes its matrix products on it: products on all threads would leave them idle
+    while scores are looked through, and parts would wait for each other's.
     """
-    num_parts = max(1, min(os.cpu_count() or 1, len(queries) // PART_ROWS))
+    num_parts = max(1, min(threads.most(), len(queries) // PART_ROWS))
     starts = np.linspace(0, len(queries), num_parts + 1, dtype=np.int64)
 
     def part(low: int, high: int) -> Found:
@@ -152,7 +152,7 @@ def parallel_top_k(queries: Floats, targets: Rows, k: int, *, ties: Ties | None 
 
         return top_k(queries[low:high], targets, k, ties=own)
 
-    with ThreadPoolExecutor(num_parts) as pool:
+    with threads.one_each(num_parts), ThreadPoolExecutor(num_parts) as pool:
         parts = list(pool.map(part, starts[:-1].tolist(), starts[1:].tolist()))
     return Found(*(np.concatenate([getattr(one, name) for one in parts]) for name in ("scores", "targets")))
 
