@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-GROUP = 16  # scores that share one look at their maximum
+GROUP = 8  # scores that share one look at their maximum
 
 
 class Product(Protocol):
