@@ -4,15 +4,16 @@
 # make clean        removes .venv and what the tools leave behind
 #
 # All set-up happens here: a first run makes .venv and takes minutes, the next takes none.
-# PYTHON, TORCH and PIP_ARGS can be given: `make test PYTHON=python3.12`. TORCH is what pip installs first. Where
-# pip's own torch brings the libraries of a GPU that is not there, name a wheel or an index of CPU wheels:
-# `make test PIP_ARGS="--extra-index-url ADDRESS" TORCH="torch==2.13.0+cpu"`.
+# PYTHON, TORCH and PIP_ARGS can be given: `make test PYTHON=python3.12`. TORCH is what pip installs first. Where no
+# driver of a GPU is there, its CPU build is asked for, and taken if the registry has it; if not, name an index of
+# such wheels: `make test PIP_ARGS="--extra-index-url ADDRESS"`.
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 PIP_ARGS ?=
 VENV := .venv
 STAMP := $(VENV)/.installed
+CPU_TORCH = $(if $(or $(findstring +,$(TORCH)),$(shell command -v nvidia-smi 2> /dev/null)),,$(TORCH)+cpu)
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 export HF_HUB_OFFLINE := 1
@@ -49,7 +50,7 @@ venv: $(STAMP)
 
 $(STAMP): pyproject.toml
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) "$(TORCH)"
+	$(if $(CPU_TORCH),$(PIP) "$(CPU_TORCH)" 2> /dev/null || )$(PIP) "$(TORCH)"
 	$(PIP) --editable ".[dev]"
 	touch $@
 

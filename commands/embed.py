@@ -161,7 +161,8 @@ def main(
             records = chain(first, records)
         facts = {"model": loaded.model, "revision": loaded.revision, "fingerprint": loaded.fingerprint,
                  "precision": precision, "calibration": embedding.CALIBRATION[precision],
-                 "dim": loaded.dim, "normalize": normalize}  # fmt: skip
+                 "dim": loaded.dim, "normalize": normalize, "instruction": instruction,
+                 "keep": sorted(keep or ()) or None, "drop": sorted(drop or ()) or None}  # fmt: skip
         make = partial(
             embedding.embed_each, encoder=loaded, reject=session.reject, instruction=instruction,
             precision=precision, keep=keep or (), drop=drop or (),
@@ -169,7 +170,7 @@ def main(
         if in_parts:
             parts.write(
                 records, lambda some: progress.bar(make(some), label="embed", quiet=quiet), Path(output),
-                shards.find(shard), facts, size=part_rows, resume=resume,
+                shards.find(shard), facts, session.reject, size=part_rows, resume=resume,
             )  # fmt: skip
         else:
             rows = (row for row in make(records) if row is not None)

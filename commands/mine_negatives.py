@@ -36,24 +36,27 @@ def main(
     """Give pairs hard negatives: targets near their query that do not answer it, as far as the data says.
 
     Never mined: the pair's positive, positives of pairs with the same query, targets that share an id
-    (positive_ids, positive.id) or a key with it, and copies of all these: text is compared without regard to
-    white space and Unicode form, media by their bytes. --same-document exclude adds other pages of their
-    files (FILE#page=, FILE#t=) and targets with an equal `document` field, --near-duplicates pictures that
-    look like theirs. A judge (--rescore) refuses what it scores near the positive, of random draws too.
+    (positive_ids, positive.id) or a key with it, labels that such an id spells, and copies of all these: text
+    is compared without regard to white space and Unicode form, media by their bytes. --same-document exclude
+    adds other pages of their files (FILE#page=, FILE#t=) and targets with an equal `document` field,
+    --near-duplicates pictures that look like theirs. A judge (--rescore) refuses what it scores near the
+    positive, of random draws too.
 
     Windows and margins mean what they mean in sentence-transformers; P is the largest number of pairs that
     share a query, and margins are measured from the lowest of its positives. The search is exact, on an
     accelerator (--device) as on processors; --device auto looks for one from 10^12 multiplications on. Of
     equal scores the lower id comes first.
 
-    A row of --vectors belongs to every query (role query) or target (role candidate) whose text, image, video
-    and instruction are equal to its own as written. A corpus row that names no dataset serves all.
+    A row of --vectors belongs to every query (role query) or target (role candidate) whose text, image,
+    video, num_frames and instruction are equal to its own as written. A corpus row that names no dataset
+    serves all.
 
     --method labels takes the nearest of the dataset's labels, then random others, up to --num-negatives.
 
     All pairs are read before any is written. On disk, in the temporary folder: rows, and 4 x dimensions bytes
     a vector, twice with a judge. Memory: 3 kB a pair, 1 kB a target, 0.3 kB a picture with
-    --near-duplicates, and 250 MB + 16,384 x dimensions bytes for each of up to 9 blocks.
+    --near-duplicates, and 250 MB + 16,384 x dimensions bytes for each of up to 9 blocks; with --group-batches
+    0.2 kB more for each candidate of a pair, of which there are --range-max at most.
 
     Examples:
       vlm2vec mine-negatives pairs.jsonl -m quickstart --relative-margin 0.05 --audit a.html -o mined.jsonl

@@ -34,7 +34,7 @@ def main(
     predicates: own.Predicates = None,
     no_relation: own.NoRelation = False,
     output: options.Output = "-",
-    format: options.Format = None,
+    format: own.Format = None,
     media_root: options.MediaRoot = None,
     on_error: options.OnError = "fail",
     rejects: options.RejectsFile = None,
@@ -72,6 +72,8 @@ def main(
         output=output, natural="text" if list_ or check else "jsonl", format=format, media_root=media_root,
         quiet=quiet, on_error=on_error, rejects=rejects, allow_rejects=allow_rejects,
     ) as session:  # fmt: skip
+        if list_ or check:
+            listing.check_form("a list" if list_ else "a check", session.format)
         if list_:
             session.write_text(listing.show(todo.listing(), session.format))
         elif check:

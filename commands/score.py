@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from typer import Option
 
 from vlm2vec_cli import options
+from vlm2vec_cli.errors import UsageError
 from vlm2vec_cli.schemas.score import SCORE
 from vlm2vec_cli.streams import Session
 
@@ -19,7 +20,9 @@ def _(metavar: str, help: str, least: int | None = None) -> Any:
 
 def main(
     inputs: options.Inputs = None,
-    metrics: Annotated[list[str] | None, _("NAMES", "Such as hit@1,nDCG@5,RR@10,map.")] = None,
+    metrics: Annotated[
+        list[str] | None, _("NAMES", "Such as hit@1,nDCG@5,RR@10,map; sgg_recall@20 with --scene-graph.")
+    ] = None,
     main_metric: Annotated[str | None, _("NAME", "The metric of main_score.")] = None,
     similarity: Annotated[Literal["cosine", "dot"], Option(help="How vectors are compared.")] = "cosine",
     ties: Annotated[Ties, Option(help="First among equals: the larger id, the relevant, the others.")] = "id",
@@ -66,7 +69,11 @@ def main(
     ] = False,
     output: options.Output = "-",
     format: Annotated[
-        str | None, _("NAME", "Where the suffix does not say: jsonl, parquet, or mteb (-o FOLDER).")
+        str | None,
+        _(
+            "NAME",
+            "Where the suffix does not say: jsonl, parquet, mteb (-o FOLDER), or trec (of --rankings).",
+        ),
     ] = None,
     on_error: options.OnError = "fail",
     rejects: options.RejectsFile = None,
@@ -82,7 +89,8 @@ def main(
     A query ranks its own pool where it has one, else all candidates of its dataset. Equal scores stand by id,
     descending, as in trec_eval: what is relevant never wins by its place. Metrics (hit, precision, recall,
     f1, map, ap, mrr, ndcg_linear, ndcg_exponential) may be named as in ir-measures or trec_eval; default:
-    those of MMEB at 1, 5 and 10. The main one is that of the rows, else of the catalogue, else hit@1.
+    those of MMEB at 1, 5 and 10. The main one is that of the rows, else of the catalogue, else hit@1. A
+    candidate that a pool holds twice is ranked twice; as in MMEB's evaluation map and nDCG count both.
 
     All rows are read before scoring starts. Memory: vectors as they came (float32: 4 x rows x dimensions
     bytes) up to 1 GB, beyond that in a temporary file; 8,192 x dimensions x 12 bytes and 100 MB for a block;
@@ -90,7 +98,9 @@ def main(
     --per-query.
 
     Vectors stored as int8 or binary are compared as such, in exact integer arithmetic. With --dim or
-    --precision a dataset has a row for each; --scene-graph needs `image_id` in query rows.
+    --precision a dataset has a row for each; --scene-graph needs `image_id` in query rows, and measures
+    sgg_[ng_]KIND[_base|_novel]@K at any K, where KIND is recall, image_recall or mean_recall: ng_ lets a pair
+    of objects have several predicates.
 
     Examples:
       vlm2vec score vectors.parquet --dim 1536,256 --precision float32,binary -o scores.jsonl
@@ -99,6 +109,10 @@ def main(
     """
     from vlm2vec_cli.scoring import Request, score, write_mteb
 
+    if format == "trec":
+        if rankings is None:
+            raise UsageError("--format trec is of rankings", hint="add --rankings FILE")
+        format, rankings_format = None, rankings_format or "trec"
     mteb = format == "mteb"
     session = Session(inputs, "-" if mteb else output, format=None if mteb else format, on_error=on_error,
                       rejects=rejects, allow_rejects=allow_rejects, limit=limit, media_root=media_root,

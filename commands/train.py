@@ -70,15 +70,17 @@ def main(
         if num_processes > 1 and not launch.is_member():
             raise Exit(launch.run(num_processes, inputs))
         records = session.read(PAIR)
-        items = session.read(ITEM, [eval_file]) if eval_file else None
         from vlm2vec_cli import media
         from vlm2vec_cli.evaluating import Evaluation
         from vlm2vec_cli.training import run
 
         policy = media.MediaPolicy(trust_paths=trust_paths, allow_remote=allow_remote)
         reader = media.MediaReader(policy, decode=media.Apart())
-        evaluate = None if items is None else Evaluation(items, reader)
-        events = run.run(records, given, reader, evaluate=evaluate, reject=session.reject)
+
+        def evaluation() -> Evaluation | None:
+            return Evaluation(session.read(ITEM, [eval_file]), reader) if eval_file else None
+
+        events = run.run(records, given, reader, evaluation=evaluation, reject=session.reject)
         if follows:
             run.follow(events)
         else:

@@ -23,6 +23,7 @@ WORDS = {
     type(None): "null",
 }
 PRECISIONS = ("float32", "float16", "int8", "binary")
+MOST = 1_000_000  # of whatever is counted in a row
 ROUNDING = 1e-6  # means of fractions may exceed 1 by rounding
 
 
@@ -43,6 +44,13 @@ def string(value: Any) -> str:
     return value
 
 
+def flag(value: Any) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise expected("true or false", value)
+    return value
+
+
 def identifier(value: Any) -> str:
     """A non-empty string; an integer becomes one."""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -56,12 +64,25 @@ def identifier(value: Any) -> str:
 
 def integer(value: Any) -> int:
     """An integer that is not negative."""
+    checked = _whole(value)
+    if checked < 0:
+        raise DataError(f"expected an integer of at least 0, got {checked}")
+    return checked
+
+
+def count(value: Any) -> int:
+    """An integer above 0."""
+    checked = _whole(value)
+    if not 1 <= checked <= MOST:
+        raise DataError(f"expected an integer from 1 to {MOST}, got {checked}")
+    return checked
+
+
+def _whole(value: Any) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise expected("an integer", value)
-    if value < 0:
-        raise DataError(f"expected an integer of at least 0, got {value}")
     return value
 
 
@@ -176,7 +197,7 @@ def check_content(row: Json) -> Json:
                 raise DataError(f"{name}: {error.fact}") from None
             if value is not None:
                 row[name] = value
-                present = present or name != "instruction"
+                present = present or name in SHOWN
                 continue
         row.pop(name, None)
     if not present:
@@ -215,4 +236,6 @@ CONTENT: dict[str, Callable[[Any], Any]] = {
     "image": media,
     "video": media,
     "instruction": string,
+    "num_frames": count,
 }
+SHOWN = ("text", "image", "video")

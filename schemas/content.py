@@ -15,8 +15,10 @@ FIELDS = (
     Field("image", "media", "A reference to a picture, or a list of them."),
     Field("video", "media", "A reference to a video, or a list of references to its frames."),
     Field("instruction", "string", "What the model is asked to do with this side."),
+    Field("num_frames", "count", "Frames taken of the video; wins over --num-frames and the model's own."),
 )
-NAMES = tuple(one.name for one in FIELDS)
+NAMES = ("text", "image", "video", "instruction")
+"""The fields that say what there is to see, and not how much of it."""
 
 
 class Content(TypedDict, total=False):
@@ -26,6 +28,7 @@ class Content(TypedDict, total=False):
     image: str | list[str]
     video: str | list[str]
     instruction: str
+    num_frames: int
 
 
 def check_content(row: dict[str, Any], where: str = "") -> None:

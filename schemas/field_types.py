@@ -4,11 +4,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from vlm2vec_cli.schemas.checks import (
+    MOST,
     PRECISIONS,
     ROLES,
     Json,
     content,
+    count,
     embedding,
+    flag,
     fraction,
     gain,
     identifier,
@@ -40,7 +43,8 @@ MEDIA = {"oneOf": [REFERENCE, {"type": "array", "items": REFERENCE}]}
 ID = {"type": ["string", "integer"]}
 UNIT = {"type": "number", "minimum": 0, "maximum": 1}
 STRING = {"type": "string"}
-PARTS = {"text": STRING, "image": MEDIA, "video": MEDIA, "instruction": STRING}
+COUNT = {"type": "integer", "minimum": 1, "maximum": MOST}
+PARTS = {"text": STRING, "image": MEDIA, "video": MEDIA, "instruction": STRING, "num_frames": COUNT}
 SIDE = {
     "type": "object",
     "properties": PARTS,
@@ -55,6 +59,7 @@ TYPES: dict[str, Type] = {
     "role": Type("'query' or 'candidate'", one_of(*ROLES), _json(enum=list(ROLES))),
     "precision": Type("a precision", one_of(*PRECISIONS), _json(enum=list(PRECISIONS))),
     "integer": Type("an integer", integer, _json(type="integer", minimum=0)),
+    "count": Type("an integer above 0", count, _json(**COUNT)),
     "number": Type("a number", number, _json(type="number")),
     "fraction": Type("a number from 0 to 1", fraction, _json(**UNIT)),
     "media": Type("a media reference or a list of them", media, _json(**MEDIA)),
@@ -74,6 +79,17 @@ TYPES: dict[str, Type] = {
         map_of(fraction, "an object of numbers"),
         _json(type="object", additionalProperties=UNIT),
     ),
+    "values": Type(
+        "an object of numbers",
+        map_of(number, "an object of numbers"),
+        _json(type="object", additionalProperties={"type": "number"}),
+    ),
+    "counts": Type(
+        "an object of objects of numbers",
+        map_of(map_of(number, "an object of numbers"), "an object of objects of numbers"),
+        _json(type="object", additionalProperties={"type": "object"}),
+    ),
+    "flag": Type("true or false", flag, _json(type="boolean")),
     "intervals": Type(
         "an object of [low, high]",
         map_of(interval, "an object of [low, high]"),

@@ -13,6 +13,7 @@ class Ranking(TypedDict, total=False):
     dataset: str
     candidates: list[str]
     scores: list[float]
+    relevant: dict[str, float]
 
 
 FIELDS = (
@@ -20,6 +21,7 @@ FIELDS = (
     Field("dataset", "id", "The dataset of the query.", default="default"),
     Field("candidates", "ids", "Candidate ids, best first.", required=True),
     Field("scores", "numbers", "The candidates' scores, in their order."),
+    Field("relevant", "gains", "Candidate id to gain, above 0: the judgements of the query."),
 )
 
 

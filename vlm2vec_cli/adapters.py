@@ -37,9 +37,23 @@ _NAMES = (
 
 
 def digest(folder: Path) -> str | None:
-    """A name for the adapter in a folder; None without one."""
+    """A name for the adapter in a folder, the same for every file format and key layout; None without one."""
     path = _weights(folder)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path else None
+    if path is None:
+        return None
+    tensors = {inner_key(name): tensor for name, tensor in read_file(path).items()}
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def base(folder: Path) -> str:
+    """What the adapter in a folder calls the model below it; empty where it does not say."""
+    name = read_json(folder / CONFIG).get("base_model_name_or_path")
+    return name if isinstance(name, str) else ""
 
 
 def attach(model: torch.nn.Module, folder: Path, *, trainable: bool = False) -> Any:
@@ -192,7 +206,9 @@ def first_line(error: Exception) -> str:
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises UnavailableError when it is none."""
     try:
-        value: dict[str, Any] = json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes())
     except ValueError as error:
         raise UnavailableError(f"not JSON: {error}", place=str(path)) from None
+    if not isinstance(value, dict):
+        raise UnavailableError("expected one JSON object", place=str(path))
     return value

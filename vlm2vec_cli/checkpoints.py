@@ -10,15 +10,15 @@ import contextlib
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from vlm2vec_cli import adapters, backbones, released
-from vlm2vec_cli.backbones import RESIZES, Backbone, Limits
-from vlm2vec_cli.engine import pixels
+from vlm2vec_cli.backbones import Backbone, Limits, _limits
+from vlm2vec_cli.engine import memory
 from vlm2vec_cli.errors import UnavailableError, UsageError
 
 log = logging.getLogger(__name__)
@@ -51,17 +51,7 @@ class Checkpoint:
         preprocessor_config.json does not count: the published ones differ from what the models were trained
         with.
         """
-        known = {**_DEFAULT_LIMITS, **self.meta.get("limits", {})}
-        known.update((name, value) for name, value in given.items() if value is not None)
-        if unknown := sorted(known.keys() - _LIMITS):
-            raise UnavailableError(
-                f"unknown limit {unknown[0]!r}", place=self.name, hint=f"known: {', '.join(sorted(_LIMITS))}"
-            )
-        if known.get("resize") not in (None, *RESIZES):
-            raise UnavailableError(
-                f"unknown resize {known['resize']!r}", place=self.name, hint=", ".join(RESIZES)
-            )
-        return Limits(**known)
+        return _limits.of(self.meta.get("limits", {}), given, self.name)
 
     @property
     def model_type(self) -> str:
@@ -71,30 +61,18 @@ class Checkpoint:
         return str(kind)
 
 
-_DEFAULT_LIMITS: dict[str, int | None] = {
-    "min_pixels": pixels.MIN_PIXELS,
-    "max_pixels": pixels.MAX_PIXELS,
-    "num_frames": 8,
-    "max_length": None,
-}
-
-
-_LIMITS = {one.name for one in fields(Limits)}
-
-
 def find(
     name: str, *, adapter: str | None = None, revision: str | None = None, config: str | None = None
 ) -> Checkpoint:
     """The checkpoint behind a folder or hub id. Raises UnavailableError when there is none.
 
-    What its own files leave open is filled from the entries of `released`; the entry in the file `config`
-    wins over both.
+    What its own files leave open is filled from the entries of `released`; an adapter's files and entry win
+    over those of the model below it, the entry in the file `config` over all.
     """
     own = released.read(config) if config else {}
-    known = {**released.find(name, Path(name) if Path(name).is_dir() else None), **own}
-    found = _find(name, adapter, revision, known)
-    limits = {**known.get("limits", {}), **found.meta.get("limits", {}), **own.get("limits", {})}
-    meta = {**known, **found.meta, **own, **({"limits": limits} if limits else {})}
+    entry = _entry(name)
+    found = _find(name, adapter, revision, entry, own)
+    meta = _layered(entry, found.meta, own)
     if (pooling := meta.get("pooling", "last")) not in ("last", "eos"):
         raise UnavailableError(
             f"pooling {pooling!r} is not supported", place=name, hint="the last token's state is"
@@ -104,12 +82,15 @@ def find(
     return replace(found, meta=meta)
 
 
-def _find(name: str, adapter: str | None, revision: str | None, known: Mapping[str, Any]) -> Checkpoint:
-    folder, revision = _described(name, revision, known)
-    meta = adapters.read_json(folder / META) if (folder / META).is_file() else {}
+def _find(
+    name: str, adapter: str | None, revision: str | None, entry: released.Entry, own: released.Entry
+) -> Checkpoint:
+    folder, revision = _described(name, revision or own.get("revision"), entry)
+    meta = _recorded(folder)
     full, spare = _holds(folder, _WEIGHTS), (folder / adapters.CONFIG).is_file()
+    known = {**entry, **own}
     if adapter:
-        extra, _ = _folder(adapter, None)
+        extra, _ = _described(adapter, None, _entry(adapter))
         if not (extra / adapters.CONFIG).is_file():
             raise UnavailableError(f"no {adapters.CONFIG}", place=adapter, hint="name a PEFT adapter folder")
         if (
@@ -121,9 +102,10 @@ def _find(name: str, adapter: str | None, revision: str | None, known: Mapping[s
                 f"--adapter {adapter}: {name} already holds this adapter", hint="leave --adapter out"
             )
         weights, base = (folder, _base_name(name)) if full else _base(folder, known)
-        over = adapters.read_json(extra / META) if (extra / META).is_file() else meta
-        own = extra if (extra / META).is_file() else folder
-        return Checkpoint(name, own, weights, base, extra, revision, over)
+        _warn_of_other_base(adapter, extra, base)
+        recorded = _recorded(extra)
+        over = _layered({} if recorded else meta, _entry(adapter), recorded)
+        return Checkpoint(name, extra if recorded else folder, weights, base, extra, revision, over)
     if full:
         if spare:
             log.warning(
@@ -137,6 +119,35 @@ def _find(name: str, adapter: str | None, revision: str | None, known: Mapping[s
         place=name,
         hint=f"expected {_WEIGHTS[0]}, {_WEIGHTS[1]} or {adapters.CONFIG}",
     )
+
+
+def _entry(name: str) -> released.Entry:
+    return released.find(name, Path(name) if Path(name).is_dir() else None)
+
+
+def _recorded(folder: Path) -> dict[str, Any]:
+    """What vlm2vec.json says; empty without one."""
+    path = folder / META
+    meta = adapters.read_json(path) if path.is_file() else {}
+    if not isinstance(meta.get("limits", {}), dict):
+        raise UnavailableError(f"limits: expected an object, got {meta['limits']!r}", place=str(path))
+    return meta
+
+
+def _layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Later facts over earlier ones, limits one by one."""
+    meta = {key: value for layer in layers for key, value in layer.items()}
+    limits = {key: value for layer in layers for key, value in layer.get("limits", {}).items()}
+    return {**meta, **({"limits": limits} if limits else {})}
+
+
+def _warn_of_other_base(adapter: str, folder: Path, base: str) -> None:
+    """Shapes do not tell a model from its sibling; names of the hub do."""
+    own = adapters.base(folder)
+    if all(re.fullmatch(_HUB_ID, name) and not Path(name).is_dir() for name in (own, base)):
+        last, given = own.rpartition("/")[2], base.rpartition("/")[2]
+        if last.lower() != given.lower():
+            log.warning("%s: the adapter was trained on %s, not on %s", adapter, own, base)
 
 
 def load(
@@ -172,6 +183,7 @@ def load_base(
         ),
         checkpoint.weights,
     )
+    memory.keep_freed(torch.device(device))
     module = backbones.serving(kind, family)
     backbone: Backbone = module.load(
         checkpoint.weights, tokenizer, limits, family=family, dtype=dtype, device=device
@@ -192,7 +204,7 @@ def _base(folder: Path, known: Mapping[str, Any]) -> tuple[Path, str]:
 
     An adapter that names a folder of its author's is put on what is known to be its base.
     """
-    base = adapters.read_json(folder / adapters.CONFIG).get("base_model_name_or_path") or ""
+    base = adapters.base(folder)
     for near in (Path(base), folder / base, folder.parent / base):
         if base and near.is_dir() and _holds(near, _WEIGHTS):
             return near, str(near.absolute())
@@ -208,12 +220,18 @@ def _base(folder: Path, known: Mapping[str, Any]) -> tuple[Path, str]:
         ) from None
 
 
-def _described(name: str, revision: str | None, known: Mapping[str, Any]) -> tuple[Path, str | None]:
-    """As `_folder`; where no revision is asked for, the one that is known, if it can be had."""
-    if revision is None and "revision" in known and not Path(name).is_dir():
-        with contextlib.suppress(UnavailableError):
-            return _folder(name, known["revision"])
-    return _folder(name, revision)
+def _described(name: str, revision: str | None, entry: released.Entry) -> tuple[Path, str | None]:
+    """As `_folder`; where no revision is asked for, the one that was described, if it can be had."""
+    described = entry.get("revision")
+    if revision is not None or described is None or Path(name).is_dir():
+        return _folder(name, revision)
+    with contextlib.suppress(UnavailableError):
+        return _folder(name, described)
+    found = _folder(name, None)
+    log.warning(
+        "%s: revision %s, which is described, cannot be fetched; taking %s", name, described, found[1]
+    )
+    return found
 
 
 def _folder(name: str, revision: str | None) -> tuple[Path, str | None]:

@@ -19,6 +19,8 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from vlm2vec_cli.generators import RandomState, random_state, set_random_state
+
 Chunk = TypeVar("Chunk")
 
 
@@ -42,11 +44,11 @@ def backward(
     `gather` puts the rows of all processes together, in an order that all agree on; `between` is called
     before the second pass. Parameters that `loss` itself uses get their whole gradient on every process.
     """
-    done: list[tuple[Chunk, _States, Tensor]] = []
+    done: list[tuple[Chunk, RandomState, Tensor]] = []
     last: Chunk | None = None
     for chunk in chunks:
         if last is not None:
-            state = _states()
+            state = random_state()
             with torch.no_grad():
                 done.append((last, state, encode(last)))
         last = chunk
@@ -71,20 +73,12 @@ def backward(
     return value.detach()
 
 
-class _States(NamedTuple):
-    cpu: Tensor
-    devices: list[Tensor]
-
-
-def _states() -> _States:
-    return _States(torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])
-
-
 @contextmanager
-def _replay(state: _States) -> Iterator[None]:
+def _replay(state: RandomState) -> Iterator[None]:
     """The generators as they were; what follows the block is not disturbed."""
-    with torch.random.fork_rng(devices=range(len(state.devices))):
-        torch.set_rng_state(state.cpu)
-        if state.devices:
-            torch.cuda.set_rng_state_all(state.devices)
+    now = random_state()
+    set_random_state(state)
+    try:
         yield
+    finally:
+        set_random_state(now)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,17 +29,15 @@ def merge(
 ) -> None:
     """Writes the model into `folder`, in the layout of its base's own repository, and vlm2vec.json.
 
-    Merged in float32 on the CPU; `dtype` auto stores what the base's files store. Raises UsageError when the
-    folder holds something already.
+    Merged in float32 on the CPU; `dtype` auto stores what the base's files store. The folder has its name
+    once it is complete. Raises UsageError when it holds something already or cannot be made, before the model
+    is loaded.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"--merge-to {folder}: not an empty folder")
+    _check(folder)
     found = checkpoints.find(model, adapter=adapter, revision=revision, config=config)
     limits = found.limits()
     backbone = checkpoints.load(found, limits, dtype=torch.float32, device="cpu")
     stored = next(tensor.dtype for _, tensor in read(found.weights) if tensor.is_floating_point())
-    folder.mkdir(parents=True, exist_ok=True)
-    backbone.save(folder, dtype=stored if dtype == "auto" else pick_dtype(dtype, torch.device("cpu")))
     meta = {
         "base_model": found.meta.get("base_model", found.base),
         "revision": found.revision,
@@ -47,4 +49,31 @@ def merge(
         "tool_version": __version__,
         **({checkpoints.MERGED: adapters.digest(found.adapter)} if found.adapter else {}),
     }
-    (folder / checkpoints.META).write_text(json.dumps(meta, indent=2, sort_keys=True) + "\n")
+    with _unfinished(folder) as made:
+        backbone.save(made, dtype=stored if dtype == "auto" else pick_dtype(dtype, torch.device("cpu")))
+        (made / checkpoints.META).write_text(json.dumps(meta, indent=2, sort_keys=True) + "\n")
+
+
+def _check(folder: Path) -> None:
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UsageError(f"--merge-to {folder}: not an empty folder")
+    except OSError as error:
+        raise UsageError(f"--merge-to {folder}: {error.strerror}") from None
+    above = next(one for one in folder.absolute().parents if one.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"--merge-to {folder}: no folder can be made in {above}")
+
+
+@contextlib.contextmanager
+def _unfinished(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder` that takes its name after the block, and is removed when the block raises."""
+    folder = folder.absolute()
+    made = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        made.mkdir(parents=True)
+        yield made
+        made.replace(folder)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise

@@ -1,9 +1,10 @@
 """How far above chance the cross-modal tasks of the quickstart are answered.
 
-    python above_chance.py SCORES.jsonl... [--min MODEL=VALUE]
+    python above_chance.py SCORES.jsonl... [--min MODEL=VALUE] [--guessing MODEL=VALUE]
 
 For each model, the mean over the cross-modal tasks of (hit@1 - chance) / (1 - chance): 0 is guessing, 1 is
-every query right. With --min the exit code is 1 when a model is below its value.
+every query right. The exit code is 1 when a model is below its value of --min, or farther from 0 than its
+value of --guessing.
 """
 
 import argparse
@@ -31,19 +32,26 @@ def above_chance(score_files: list[Path]) -> dict[str, dict[str, float]]:
     return found
 
 
+def limits(given: list[str]) -> dict[str, float]:
+    """The values of models, from MODEL=VALUE."""
+    return {model: float(value) for model, _, value in (one.partition("=") for one in given)}
+
+
 def main() -> None:
     """Print a line a model."""
     parser = argparse.ArgumentParser(description="Hit@1 above chance over the cross-modal quickstart tasks.")
     parser.add_argument("scores", nargs="+", type=Path)
-    parser.add_argument("--min", action="append", default=[], metavar="MODEL=VALUE")
+    for option in ("--min", "--guessing"):
+        parser.add_argument(option, action="append", default=[], metavar="MODEL=VALUE")
     given = parser.parse_args()
     means = {model: mean(values.values()) for model, values in above_chance(given.scores).items()}
     print("\nhit@1 above chance, mean of the 7 cross-modal tasks (0 is guessing, 1 is every query right)")
     for model, value in means.items():
         print(f"  {model:<12} {value:6.3f}")
-    least = {model: float(value) for model, _, value in (one.partition("=") for one in given.min)}
-    if below := [model for model, value in least.items() if means[model] < value]:
+    if below := [model for model, value in limits(given.min).items() if means[model] < value]:
         sys.exit(f"below its minimum: {', '.join(below)}")
+    if knowing := [model for model, value in limits(given.guessing).items() if abs(means[model]) > value]:
+        sys.exit(f"not guessing: {', '.join(knowing)}")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ class Embed:
     """A loaded model; called with lines of JSON, writes their vectors as `vlm2vec embed` does."""
 
     def __init__(self, model: str, root: Path, folder: Path, options: dict[str, int]) -> None:
-        self.encoder = encoder.load(model, media.MediaReader(), **options)
+        self.encoder = encoder.load(model, media.MediaReader(decode=media.Apart()), **options)
         self.origin = Origin("block", root, "row")
         self.folder = folder
 

@@ -16,15 +16,18 @@ from vlm2vec_cli.media import MediaReader
 Row = dict[str, Any]
 
 
-def matmul_rate(clock: Callable[[], float]) -> float:
-    """Float operations a second of float32 matrix products of the model's shapes; the best of several."""
+def matmul_rate(clock: Callable[[], float], seconds: float = 1.0) -> float:
+    """Float operations a second of float32 matrix products of the model's shapes: the median over a second.
+
+    The best one is reached for moments only: a core that works for long is slower, and differs by the hour.
+    """
     left, right = torch.randn(2048, 512), torch.randn(2816, 512)
-    best = float("inf")
-    for _ in range(12):
+    taken: list[float] = []
+    while sum(taken) < seconds:
         start = clock()
         torch.nn.functional.linear(left, right)
-        best = min(best, clock() - start)
-    return 2 * 2048 * 512 * 2816 / best
+        taken.append(clock() - start)
+    return 2 * 2048 * 512 * 2816 / sorted(taken)[len(taken) // 2]
 
 
 def flops(loaded: encoder.Encoder, folder: Path, rows: list[Row]) -> float:

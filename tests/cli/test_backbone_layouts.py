@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import golden
 from backbones import GME, LLAVA_NEXT, PHI3_V, QWEN2_5_VL, Family
 from embed_run import TEXTS, TOLERANCE, distance, embed, refused, rows, tensors
 from warm import Warm
@@ -22,6 +24,27 @@ def test_a_folder_named_like_a_repository_is_known_for_what_it_is(warm: Warm, fo
     model = folder(PHI3_V.model, "VLM2Vec-Full")
     names = ["t1_query", "i4_wide@crops4", "i7_token_last@crops4"]
     assert distance(embed(warm, rows(PHI3_V, names), "-m", model), PHI3_V) <= TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("family", "adapter", "release", "limits"),
+    [
+        (GME, golden.ADAPTER, "VLM2Vec-Qwen2VL-2B", {"resize": "high"}),
+        (PHI3_V, PHI3_V.root / "adapter", "VLM2Vec-LoRA", {"num_crops": 4}),
+    ],
+    ids=["qwen2_vl", "phi3_v"],
+)
+def test_an_adapter_named_like_a_repository_is_known_for_what_it_is_on_a_named_base(
+    family: Family, adapter: Path, release: str, limits: dict[str, Any], warm: Warm, folder: Any
+) -> None:
+    row = {"text": "<|image_1|> what is it", "image": "images/tiny_20x16.png"}
+    own = warm.write("own.json", json.dumps({"prompt_family": "vlm2vec-v1", "limits": limits}))
+    told = embed(warm, [row], "-m", family.model, "--adapter", adapter, "--model-config", own).rows[0]
+    known = embed(warm, [row], "-m", family.model, "--adapter", folder(adapter, release)).rows[0]
+    assert known["embedding"] == told["embedding"]
+    assert known["fingerprint"] == told["fingerprint"]
+    plain = embed(warm, [row], "-m", family.model, "--adapter", adapter)
+    assert plain.rows[0]["fingerprint"] != known["fingerprint"]
 
 
 @pytest.mark.parametrize("shards", [1, 2])

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import golden
-from backbones import LLAVA_NEXT, PHI3_V, QWEN2_5_VL, Family
+from backbones import GME, LLAVA_NEXT, PHI3_V, QWEN2_5_VL, Family
 from embed_run import embed, refused, tensors
 from warm import Warm
 
@@ -66,6 +66,47 @@ def test_a_truncated_bin_file_is_refused(warm: Warm, folder: Any) -> None:
         f"vlm2vec: error: {path}: the file is cut off or damaged: "
         f"{size:,} bytes without the end of the archive",
         "hint: download it again",
+    ]
+
+
+def test_a_missing_bin_shard_is_refused(warm: Warm, folder: Any) -> None:
+    model = folder(PHI3_V.model, "model")
+    names = sorted(tensors(model))
+    places = {name: f"pytorch_model-0000{1 + number % 2}-of-00002.bin" for number, name in enumerate(names)}
+    (model / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": places}))
+    torch.save({}, model / "pytorch_model-00001-of-00002.bin")
+    assert refused(embed(warm, [{"text": "a"}], "-m", model)) == [
+        f"vlm2vec: error: {model}: weight file pytorch_model-00002-of-00002.bin is missing (1 of 2)",
+        "hint: download the model again",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "shown"),
+    [
+        (PHI3_V, "model.layers.1.self_attn.o_proj.weight", None),
+        (LLAVA_NEXT, "multi_modal_projector.linear_1.bias", "model.multi_modal_projector.linear_1.bias"),
+        (
+            GME,
+            "model.layers.1.self_attn.v_proj.weight",
+            "model.language_model.layers.1.self_attn.v_proj.weight",
+        ),
+    ],
+    ids=["phi3_v", "llava_next", "qwen2_vl"],
+)
+def test_a_missing_tensor_is_refused(
+    family: Family, name: str, shown: str | None, warm: Warm, folder: Any
+) -> None:
+    """By its name in the library's layout where the library loads it."""
+    model = folder(family.model, "model")
+    state = tensors(model)
+    del state[name]
+    save_file(state, model / "model.safetensors")
+    for index in model.glob("*.index.json"):
+        index.unlink()
+    assert refused(embed(warm, [{"text": "a"}], "-m", model)) == [
+        f"vlm2vec: error: {model}: missing keys in the weights: {shown or name} (1 in all)",
+        "hint: the files do not belong to this config.json, or a shard is missing",
     ]
 
 

@@ -107,6 +107,11 @@ def test_weights_in_bin_shards(warm: Warm, tmp_path: Path) -> None:
     assert close(embed(warm, SHORT, "-m", "sharded"), EXPECTED)
 
 
+def test_half_precision_points_the_same_way(warm: Warm) -> None:
+    for name, vector in embed(warm, SHORT, "-m", golden.MODEL, "--dtype", "bfloat16").items():
+        assert vector @ EXPECTED[name] > 0.999
+
+
 def test_dim_cuts_and_normalises_again(warm: Warm) -> None:
     got = embed(warm, IDS[:2], "-m", golden.MODEL, "--dim", "16")
     for name, vector in got.items():

@@ -129,6 +129,12 @@ def bad_media(folder: Path) -> list[tuple[dict[str, Any], int, str]]:
         ({"video": "frameless.avi"}, 65, "video frameless.avi: the video has no frames"),
         ({"text": "word " * 200_000}, 65, "text has 400,000 tokens, more than the model's 32,768 positions"),
         ({"text": None}, 65, "expected text, image or video"),
+        ({"video": "frames", "num_frames": "many"}, 65, "num_frames: expected an integer, got a string"),
+        (
+            {"video": "frames", "num_frames": -1},
+            65,
+            "num_frames: expected an integer from 1 to 1000000, got -1",
+        ),
     ]
 
 

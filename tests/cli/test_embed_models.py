@@ -142,5 +142,8 @@ def test_weights_that_are_not_finite_are_said_and_nothing_is_written(warm: Warm,
     state["model.norm.weight"] = np.full_like(state["model.norm.weight"], np.nan)
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     done = tiny(warm, texts(), "-m", "nan", "-o", "out.jsonl")
-    assert refusal(done, 69) == ["vlm2vec: error: nan: the model gives vectors that are not finite"]
+    fact, hint = refusal(done, 69)
+    assert fact.startswith("vlm2vec: error: nan: the model gives vectors that are not finite: stdin line ")
+    assert fact.endswith(" and 1 more")
+    assert hint == "hint: the weights are damaged: download the model again"
     assert [path.name for path in tmp_path.iterdir()] == ["nan"]

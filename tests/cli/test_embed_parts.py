@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import golden
-from embed_items import refusal, texts, tiny
+from embed_items import jsonl, refusal, texts, tiny
 from runner import Runner
 from warm import Warm
 
@@ -33,6 +33,50 @@ def test_parts_by_several_shards_are_the_whole(warm: Warm, tmp_path: Path) -> No
         assert np.abs(np.array(row["embedding"]) - expected["embedding"]).max() <= 1e-6
     facts = {pq.read_schema(path).metadata[b"vlm2vec"] for path in files}
     assert len({json.loads(one)["fingerprint"] for one in facts} | {whole[0]["fingerprint"]}) == 1
+
+
+def test_a_resumed_run_counts_the_rows_that_finished_parts_were_made_without(
+    warm: Warm, tmp_path: Path
+) -> None:
+    warm.write("rows.jsonl", [{"text": "a"}, {"image": "nowhere.png"}, {"text": "b"}, {"image": "gone.png"}])
+    command = ("embed", "rows.jsonl", "-m", golden.MODEL, "--dtype", "float32", "--part-rows", "2",
+               "-o", "parts/", "--on-error", "skip", "--rejects", "bad.jsonl")  # fmt: skip
+    assert warm(*command).exit_code == 65
+    (tmp_path / "parts" / "part-000001.parquet").unlink()
+    done = warm(*command, "--resume")
+    assert done.exit_code == 65
+    assert done.stderr.decode().splitlines()[-2:] == [
+        "vlm2vec: error: 2 rows rejected, 0 allowed",
+        "hint: see bad.jsonl",
+    ]
+    found = [json.loads(line) for line in (tmp_path / "bad.jsonl").read_text().splitlines()]
+    assert sorted((one["place"], one["code"], one["reason"][:30]) for one in found) == [
+        ("rows.jsonl line 2", 65, "was rejected when parts/part-0"),
+        ("rows.jsonl line 4", 66, "image gone.png: no such file i"),
+    ]
+    assert warm(*command, "--resume", "--allow-rejects", "2").exit_code == 0
+
+
+def test_parts_of_other_instructions_or_fields_are_not_skipped(warm: Warm) -> None:
+    command = ("embed", "-m", golden.MODEL, "--dtype", "float32", "-o", "parts/", "--instruction", "Find:")
+    assert warm(*command, "--keep", "text", "--keep", "size", stdin=texts()).exit_code == 0
+    same = warm(*command, "--keep", "size", "--keep", "text", "--resume", stdin=texts())
+    assert (same.exit_code, same.stderr) == (0, b"vlm2vec: 1 finished parts of shard 1-of-1 skipped\n")
+    for more in (("--keep", "text"), ("--keep", "text", "--keep", "size", "--instruction", "Name:")):
+        first = refusal(warm(*command, *more, "--resume", stdin=texts()), 65)[0]
+        assert first == "vlm2vec: error: parts/part-000000.parquet: made from other input rows or options"
+
+
+def test_a_folder_without_its_last_part_is_not_scored(warm: Warm, tmp_path: Path) -> None:
+    rows = ({"id": "q", "text": "a", "relevant": {"c": 1}}, {"id": "c", "role": "candidate", "text": "b"})
+    model = ("embed", "-m", golden.MODEL, "--dtype", "float32", "--part-rows", "1", "-o", "parts/")
+    assert warm(*model, stdin=jsonl(list(rows))).exit_code == 0
+    assert warm("score", "parts/").exit_code == 0
+    (tmp_path / "parts" / "part-000001.parquet").unlink()
+    assert refusal(warm("score", "parts/"), 65) == [
+        "vlm2vec: error: parts/part-000001.parquet: this part is missing",
+        "hint: the same vlm2vec embed with --resume makes it",
+    ]
 
 
 @pytest.mark.parametrize(

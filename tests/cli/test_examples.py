@@ -1,6 +1,8 @@
 """The shipped examples run as they stand: the Makefile, stopped and resumed, and the regression check."""
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,10 +20,9 @@ from runner import programs
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CHECKPOINT = Path(str(files("vlm2vec_cli.quickstart"))) / "checkpoint"
+MAKEFILE = str(EXAMPLES / "make" / "Makefile")
 TASKS = ("Quickstart_kind", "Quickstart_grounding")
-MAKE = ("make", "-j2", "-f", str(EXAMPLES / "make" / "Makefile"), "SOURCE=quickstart", "MODEL=quickstart")
-
-pytestmark = pytest.mark.slow
+MAKE = ("make", "-j2", "-f", MAKEFILE, "SOURCE=quickstart", "MODEL=quickstart")
 
 
 @pytest.fixture
@@ -36,6 +37,27 @@ def made(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
+def test_without_names_make_takes_every_task_that_is_there(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    done = subprocess.run([*MAKE, "-n"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    catalogue = json.loads((EXAMPLES / "quickstart" / "tasks.json").read_text(encoding="utf-8"))
+    (report,) = re.findall("^vlm2vec report (.*) -o report.html$", done.stdout, re.MULTILINE)
+    assert report.split() == [f"scores/{task['name']}.jsonl" for task in catalogue["tasks"]]
+
+
+def test_a_root_without_tasks_ends_make_with_a_word(tmp_path: Path, environment: dict[str, str]) -> None:
+    command = ["make", "-f", MAKEFILE, "ROOT=nowhere"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "no task of mmeb-v2 is here: ROOT=DIR is the folder of its data" in done.stderr
+    assert list(tmp_path.glob("*.html")) == []
+
+
+@pytest.mark.slow
 def test_a_stopped_make_goes_on_and_makes_nothing_twice(tmp_path: Path, environment: dict[str, str]) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     whole.mkdir()
@@ -68,8 +90,21 @@ def test_the_workflow_runs_what_is_there() -> None:
     assert "summary.md" in said[2]
 
 
+@pytest.mark.slow
 def test_the_regression_check_passes_and_fails(tmp_path: Path, environment: dict[str, str]) -> None:
-    check = ["bash", str(EXAMPLES / "ci" / "regression.sh")]
+    own = tmp_path / "ci"
+    shutil.copytree(EXAMPLES / "ci", own)
+    committed = (own / "baseline.jsonl").read_bytes()
+    check = ["bash", str(own / "regression.sh")]
+    update = subprocess.run(check, cwd=tmp_path, env={**environment, "UPDATE": "1"}, capture_output=True)
+    assert (update.returncode, update.stderr) == (0, b"")
+    before, after = (
+        {row["dataset"]: row["main_score"] for row in map(json.loads, lines.splitlines())}
+        for lines in (committed, (own / "baseline.jsonl").read_bytes())
+    )
+    assert after == pytest.approx(before, abs=0.05)
+    (own / "baseline.jsonl").write_bytes(committed)
+
     good = subprocess.run(check, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (good.returncode, good.stderr) == (0, "")
     assert "Quickstart_kind" in (tmp_path / "summary.md").read_text(encoding="utf-8")

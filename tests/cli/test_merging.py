@@ -13,6 +13,8 @@ from safetensors import safe_open
 import golden
 from backbones import LLAVA_NEXT, PHI3_V, QWEN2_5_VL, ROOT, qwen3_vl
 from embed_run import TEXTS, TOLERANCE, distance, embed, refused, rows
+from vlm2vec_cli import merging
+from vlm2vec_cli.backbones._stock import OfTransformers
 from vlm2vec_cli.engine import prompts
 from warm import Warm
 
@@ -192,3 +194,40 @@ def names(folder: Path) -> set[str]:
         with safe_open(path, "pt") as stored:
             found |= set(stored.keys())
     return found
+
+
+@pytest.mark.parametrize("failing", ["save", "write"])
+def test_an_aborted_merge_leaves_nothing(
+    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*given: Any, **more: Any) -> None:
+        raise KeyboardInterrupt
+
+    target: Any = OfTransformers if failing == "save" else Path
+    monkeypatch.setattr(target, "save" if failing == "save" else "write_text", broken)
+    with pytest.raises(KeyboardInterrupt):
+        merging.merge(str(golden.MODEL), tmp_path / "new" / "merged")
+    assert [*(tmp_path / "new").iterdir()] == []
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_the_model_is_loaded(
+    warm: Warm, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("")
+    for name, fact in (
+        ("file", "not an empty folder"),
+        ("full", "not an empty folder"),
+        ("file/merged", f"no folder can be made in {tmp_path / 'file'}"),
+        ("file/new/merged", f"no folder can be made in {tmp_path / 'file'}"),
+    ):
+        lines = refused(warm("embed", "-m", "nowhere", "--merge-to", name), 2)
+        assert lines == [f"vlm2vec: error: --merge-to {name}: {fact}"]
+
+
+def test_an_empty_folder_may_be_there(warm: Warm, tmp_path: Path) -> None:
+    (tmp_path / "merged").mkdir()
+    merge(warm, golden.MODEL)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["merged"]
+    assert (tmp_path / "merged" / "model.safetensors").is_file()

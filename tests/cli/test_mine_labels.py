@@ -46,6 +46,31 @@ def test_given_neighbours_are_taken_in_order_then_random_labels(vlm2vec: Runner)
     assert [one["source"] for one in found["4"]] == ["random"] * 3
 
 
+def test_labels_that_the_ids_of_a_pair_name_are_right_for_it(vlm2vec: Runner) -> None:
+    relations(vlm2vec)
+    rows: list[Row] = [
+        {
+            "id": "1",
+            "query": {"text": "q 1"},
+            "positive": {"text": "on"},
+            "positive_ids": ["on", "standing on"],
+        },
+        {"id": "2", "query": {"text": "q 2"}, "positive": {"text": "standing on"}},
+        {"id": "3", "query": {"text": "q 3"}, "positive": {"text": "under"}, "positive_ids": ["over"]},
+    ]
+    vlm2vec.write("pairs.jsonl", rows)
+    found = texts(labels(vlm2vec, "--neighbors", "neighbors.json", "--num-negatives", "9"))
+    assert set(found["1"]) == {"on top of", "over", "riding", "under"}
+    assert "on" in found["2"]
+    assert "over" not in found["3"]
+
+
+def test_a_label_that_a_list_names_twice_is_one_neighbour(vlm2vec: Runner) -> None:
+    relations(vlm2vec, {"on": {"neighbors": ["under", " under", "riding"]}})
+    done = labels(vlm2vec, "--neighbors", "neighbors.json", "--num-negatives", "2")
+    assert [one["text"] for one in done.rows[1]["negatives"]] == ["under", "riding"]
+
+
 def test_limits_hold_for_neighbours_and_what_they_refuse_does_not_come_back(vlm2vec: Runner) -> None:
     relations(vlm2vec)
     limited = ("--max-score", "0.65", "--num-negatives", "5")

@@ -16,7 +16,7 @@ def test_a_query_without_vector_is_named(mine: Runner) -> None:
     mine.write("vectors.jsonl", [row for row in vectors() if row["text"] != "animal"])
     assert error(dense(mine)) == (65, b"", [
         "pairs.jsonl line 4: query: no vector in vectors.jsonl",
-        "hint: wanted: a row of role query with the same text, image, video and instruction",
+        "hint: wanted: a row of role query with the same text, image, video, num_frames and instruction",
     ])  # fmt: skip
 
 

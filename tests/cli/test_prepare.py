@@ -189,6 +189,11 @@ def test_other_folders_are_subsets_too(vlm2vec: Runner, train: Path) -> None:
     assert len(vlm2vec("prepare", "mmeb-train", "--root", "MMEB-train").rows) == 20
 
 
+def test_without_a_root_no_other_folder_is_a_subset(vlm2vec: Runner, train: Path) -> None:
+    vlm2vec.write("Mine/original-00000-of-00001.parquet", b"")
+    assert len(vlm2vec("prepare", "mmeb-train", "--list", "--format", "jsonl").rows) == 20
+
+
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [
@@ -197,6 +202,8 @@ def test_other_folders_are_subsets_too(vlm2vec: Runner, train: Path) -> None:
         ((*V2, "--task", "VOC2077"), 2, b"no dataset 'VOC2077' in mmeb-v2\nhint: did you mean 'VOC2007'"),
         ((*V2, "--map", "a=b"), 2, b"--map has no use with mmeb-v2\nhint: it is for table"),
         ((*V2, "--list", "--format", "html"), 2, b"--format: a list is text or jsonl, not html"),
+        ((*V2, "--check", "--format", "csv"), 2, b"--format: a check is text or jsonl, not csv"),
+        ((*V2, "--check", "-o", "x.parquet"), 2, b"--format: a check is text or jsonl, not parquet"),
         (("table", "-", "--map", "query.text=a", "--role", "query"), 2, b"--role has no use for training"),
         ((*V2, "--side", "both?"), 2, b"--side: expected query, candidate or both"),
         (("mmeb-v2", "--root", "gone"), 66, b"gone: no such folder"),

@@ -62,3 +62,6 @@ def test_it_answers_above_chance(vlm2vec: Runner) -> None:
     script = Path(__file__).parents[2] / "examples/quickstart/above_chance.py"
     check = [sys.executable, str(script), "scores.jsonl", "--min", f"quickstart={LEAST}"]
     assert subprocess.run(check, cwd=vlm2vec.work).returncode == 0
+    guessing = [*check, "--guessing", "quickstart=0.05"]
+    done = subprocess.run(guessing, cwd=vlm2vec.work, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "not guessing: quickstart\n")

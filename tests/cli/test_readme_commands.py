@@ -141,6 +141,16 @@ def test_the_pipeline_of_the_programs_own_help_runs(made: Runner) -> None:
     assert "MSCOCO_i2t" in run(made, replaced(line, SMALL))
 
 
+def test_documents_found_by_the_shell_are_embedded_through_a_pipe(made: Runner) -> None:
+    (line,) = re.findall(r"`(find [^`]*)`", readme.TEXT)
+    with pymupdf.open() as document:
+        for text in ("one", "two"):
+            document.new_page(width=100, height=100).insert_text((20, 50), text)
+        document.save(made.work / "x.pdf")
+    run(made, line.replace("embed", f"embed -m {golden.MODEL}"))
+    assert pl.read_parquet(made.work / "pages.parquet")["id"].to_list() == ["x.pdf#page=1", "x.pdf#page=2"]
+
+
 SHORT = {
     "--max-steps 20 --batch-size 32": "--max-steps 1 --batch-size 4",
     "--task Quickstart_grounding": "--task Quickstart_grounding --limit 3",
@@ -211,7 +221,7 @@ RECIPES = {
 # Blocks that run elsewhere, and the file that runs them.
 ELSEWHERE = {
     "make quickstart": ".ci/run",
-    "pip install .": ".ci/run",
+    "pip install .": "tests/test_packaging.py",
     "examples/make/Makefile": "tests/cli/test_examples.py",
     "examples/ci/regression.sh": "tests/cli/test_examples.py",
     "examples/slurm/": "tests/cli/test_slurm.py",
@@ -261,6 +271,18 @@ def test_a_recipe_runs_on_miniatures(warm: Warm, mark: str) -> None:
     steps(warm, replaced(code, MINIATURE))
     for name in RECIPES[mark]:
         assert (work / name).stat().st_size
+
+
+def test_the_makefile_ends_with_a_word_where_no_task_is(vlm2vec: Runner) -> None:
+    (makefile,) = (block.code for block in BLOCKS if block.language == "make")
+    vlm2vec.write("Makefile", makefile)
+    path = f"{programs(vlm2vec.work)}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["make"], cwd=vlm2vec.work, env=vlm2vec.env({"PATH": path}), stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert b"no task is under MMEB-V2" in done.stderr
 
 
 @pytest.mark.slow

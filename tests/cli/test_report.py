@@ -92,6 +92,15 @@ def test_unequal_scores_when_told_with_means_by_a_field_and_a_picture(scores: Ru
     assert (scores.work / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_picture_that_could_not_be_written_is_refused_before_the_report(scores: Runner) -> None:
+    done = scores("report", "before.jsonl", "-o", "r.md", "--plot", "no/such/p.svg")
+    assert (done.exit_code, done.stderr) == (
+        2,
+        b"vlm2vec: error: no/such/p.svg: the folder does not exist\nhint: mkdir -p no/such\n",
+    )
+    assert not (scores.work / "r.md").exists()
+
+
 def test_errors_are_one_line_each_with_their_exit_code(scores: Runner) -> None:
     scores.write("high.jsonl", [score_row("cats", 25.0)])
     scores.write("empty.jsonl", b"")

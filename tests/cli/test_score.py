@@ -122,6 +122,57 @@ def test_qrels_replace_the_judgements_of_the_rows(vlm2vec: Runner, judgements: s
     assert b"dataset 'd': 1 of 3 queries have nothing relevant and are left out" in done.stderr
 
 
+def test_a_gold_that_a_pool_holds_twice_counts_twice_and_the_report_reads_it(vlm2vec: Runner) -> None:
+    pools = [{**row, "pool": ["a", "a", "b", "c"]} if row["id"] == "q1" else row for row in rows()]
+    asked = ("--metrics", "map@10,hit@1", "--main-metric", "map@10")
+    done = vlm2vec("score", *asked, stdin=jsonl([row for row in pools if row["id"] not in ("q2", "q3")]))
+    (row,) = done.rows
+    assert (row["main_score"], row["num_with_repeats"]) == (2, 1)
+    report = vlm2vec("report", stdin=done.stdout)
+    assert report.exit_code == 0
+    assert b"200.0" in report.stdout
+    (plain,) = vlm2vec("score", stdin=jsonl(pools[:3] + pools[3:])).rows
+    assert plain["num_with_repeats"] == 1
+    percent = {**row, "num_with_repeats": 0}
+    fact = "stdin line 1: main_score: expected a number from 0 to 1, got 2.0"
+    assert refusal(vlm2vec("report", stdin=jsonl([percent])), 65) == fact
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *[("--per-query", "q.parquet"), ("--rankings", "r.jsonl"), ("--metrics", "hit@1"), ("--qrels", "q")],
+        *[("--main-metric", "hit@1"), ("--dim", "2"), ("--candidates", "c.jsonl")],
+    ],
+)
+def test_options_without_use_with_finished_scores_are_refused(
+    vlm2vec: Runner, option: str, value: str
+) -> None:
+    done = vlm2vec("score", "--results", "results", option, value)
+    assert refusal(done, 2) == f"--results brings finished scores, {option} has no use with it"
+
+
+def test_trec_is_a_format_of_rankings(vlm2vec: Runner) -> None:
+    done = vlm2vec("score", "--rankings", "run", "--format", "trec", stdin=jsonl(rows()))
+    assert done.rows[0]["dataset"] == "d"
+    assert (vlm2vec.work / "run").read_text().startswith("q1 Q0 a 1 1.0 m\n")
+    alone = vlm2vec("score", "--format", "trec", stdin=jsonl(rows()))
+    assert refusal(alone, 2) == "--format trec is of rankings"
+
+
+def test_a_run_and_vectors_of_one_evaluation_have_its_digests(vlm2vec: Runner) -> None:
+    vlm2vec.write("rows.jsonl", rows())
+    (whole,) = vlm2vec("score", "rows.jsonl", "--rankings", "r.trec").rows
+    (run,) = vlm2vec("score", "rows.jsonl", "--run", "r.trec").rows
+    assert [run[name] == whole[name] for name in ("judgement_digest", "data_digest")] == [True, True]
+    assert "text_digest" not in run
+    vlm2vec.write("qrels", "".join(f"{one['id']} 0 {name} {gain}\n" for one in ROWS[:3]
+                                   for name, gain in one["relevant"].items()))  # fmt: skip
+    (bare,) = vlm2vec("score", "--run", "r.trec", "--qrels", "qrels").rows
+    assert bare["judgement_digest"] == whole["judgement_digest"]
+    assert "data_digest" not in bare
+
+
 def test_a_trec_run_there_and_back(vlm2vec: Runner) -> None:
     done = vlm2vec("score", "--rankings", "r.trec", "--top-k", "2", stdin=jsonl(rows()))
     assert done.exit_code == 0
@@ -310,11 +361,29 @@ def test_relations_of_a_scene_graph(vlm2vec: Runner) -> None:
     assert (row["main_metric"], row["main_score"]) == ("sgg_ng_recall@20", 1)
     assert row["metrics"]["sgg_recall_novel@20"] == 0.5  # one a pair, of two
     assert "sgg_recall_base@20" not in row["metrics"]  # the only other predicate is ignored
+    asked = ["--scene-graph", "--metrics", "sgg_recall@10,mrr", "-o", "ten.jsonl"]
+    assert vlm2vec("score", *asked, stdin=jsonl(pictures)).exit_code == 0
+    ten = json.loads((vlm2vec.work / "ten.jsonl").read_text())
+    assert (ten["main_metric"], list(ten["metrics"])) == ("sgg_recall@10", ["mrr", "hit@1", "sgg_recall@10"])
+    alone = vlm2vec("score", "--metrics", "sgg_recall@10", stdin=jsonl(pictures))
+    assert refusal(alone, 2) == "--metrics: unknown metric 'sgg_recall@10'"
+    assert b"hint: --scene-graph measures those" in alone.stderr
+    both = [{**ten, "model": "x", "novel": ["b", "c"]}, {**ten, "model": "y"}]
+    assert "other predicates are novel (novel b, c / none)" in refusal(
+        vlm2vec("report", stdin=jsonl(both)), 65
+    )
+    files = ["--per-query", "q.parquet", "-o", "scores.jsonl"]
+    assert vlm2vec("score", *options, *files, stdin=jsonl(pictures)).exit_code == 0
+    assert vlm2vec("report", "scores.jsonl", "--per-query", "q.parquet", "-o", "r.html").exit_code == 0
+    assert "<h2>Examples</h2>" in (vlm2vec.work / "r.html").read_text()
 
 
 def test_mteb_there_and_back(vlm2vec: Runner) -> None:
     assert vlm2vec("score", "--format", "mteb", "-o", "results", stdin=jsonl(rows())).exit_code == 0
     assert (vlm2vec.work / "results" / "m" / "f" / "model_meta.json").exists()
+    (vlm2vec.work / "file").write_bytes(b"")
+    done = vlm2vec("score", "--format", "mteb", "-o", "file/results", stdin=jsonl(rows()))
+    assert refusal(done, 2) == "file/results: the folder cannot be made: Not a directory"
     (row,) = vlm2vec("score", "--results", "results").rows
     (first,) = vlm2vec("score", stdin=jsonl(rows())).rows
     assert row["metrics"] == pytest.approx(first["metrics"])

@@ -112,15 +112,35 @@ def test_a_merged_model_is_the_adapters(warm: Warm, tmp_path: Path) -> None:
 
 
 def test_an_adapter_is_trained_further(warm: Warm, tmp_path: Path) -> None:
-    args = ("-m", golden.ADAPTER, "-o", "run", "--max-steps", "1", "--lora-dropout", "0")
-    assert train(warm, *args, "--learning-rate", "0.01").exit_code == 0
+    args = ("-m", golden.ADAPTER, "-o", "run", "--max-steps", "1", "--lora-dropout", "0", "--lora-r", "4")
+    done = train(warm, *args, "--lora-targets", "q_proj", "--learning-rate", "0.01")
+    assert done.exit_code == 0
+    *numbers, targets = done.stderr.decode().splitlines()
+    assert numbers == [
+        "vlm2vec: warning: --lora-r: the adapter keeps its own, 16",
+        "vlm2vec: warning: --lora-dropout: the adapter keeps its own, 0.1",
+    ]
+    assert targets.startswith(
+        "vlm2vec: warning: --lora-targets: the adapter keeps its own, down_proj, gate_proj"
+    )
     before = load_file(golden.ADAPTER / "adapter_model.safetensors")
     after = load_file(tmp_path / "run" / "adapter_model.safetensors")
     assert len(after) == len(before) == 84
     config = json.loads((tmp_path / "run" / "adapter_config.json").read_text())
     assert config["r"] == 16, "the adapter's own rank"
+    meta = json.loads((tmp_path / "run" / "vlm2vec.json").read_text())
+    own = ("lora_r", "lora_alpha", "lora_dropout", "dora")
+    named = ("r", "lora_alpha", "lora_dropout", "use_dora")
+    assert [meta["options"][name] for name in own] == [config[name] for name in named]
+    assert meta["options"]["lora_targets"] == sorted(config["target_modules"])
+    assert meta["adapter"] == str(golden.ADAPTER)
     assert Path(config["base_model_name_or_path"]) == golden.MODEL.resolve()
     assert embed(warm, "-m", "run", rows=[{"text": "a"}]).shape == (1, 64)
+
+
+def test_an_adapter_with_the_usual_options_is_trained_further_without_a_word(warm: Warm) -> None:
+    done = train(warm, "-m", golden.ADAPTER, "-o", "run", "--max-steps", "1")
+    assert (done.exit_code, done.stderr) == (0, b"")
 
 
 def test_a_folder_holds_the_model_of_its_last_run(warm: Warm) -> None:
@@ -130,16 +150,18 @@ def test_a_folder_holds_the_model_of_its_last_run(warm: Warm) -> None:
     assert (done.exit_code, done.stderr) == (0, b"")
 
 
-def test_sixteen_pairs_are_learnt_by_heart(warm: Warm) -> None:
+def test_thirty_two_pairs_are_learnt_by_heart(warm: Warm) -> None:
     rows = texts(16)
-    args = ("--batch-size", "16", "--max-steps", "40", "--learning-rate", "0.002", "--warmup-steps", "5")
+    for word in (row["query"]["text"].split()[-1] for row in texts(16)):
+        rows.append({"query": {"text": f"where is {word}"}, "positive": {"text": f"{word[1:]} {word[-3:]}"}})
+    args = ("--batch-size", "32", "--max-steps", "40", "--learning-rate", "0.002", "--warmup-steps", "5")
     done = train(warm, "-m", "tiny", "-o", "run", *args, rows=rows)
     assert done.exit_code == 0
     losses = [row["loss"] for row in done.rows if row["event"] == "step"]
     assert losses[-1] < 0.1 < losses[0]
     queries = embed(warm, "-m", "run", rows=[row["query"] for row in rows])
     targets = embed(warm, "-m", "run", rows=[row["positive"] for row in rows])
-    hits = (queries @ targets.T).argmax(axis=1) == np.arange(16)
+    hits = (queries @ targets.T).argmax(axis=1) == np.arange(32)
     assert hits.mean() == 1
 
 

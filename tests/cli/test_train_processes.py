@@ -10,6 +10,8 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
+from safetensors.torch import load_file
 
 import golden
 from pairs import PICTURES, same, texts, weights
@@ -37,18 +39,53 @@ def train(vlm2vec: Runner, *args: str | Path, number: int, stdin: list[dict[str,
     return vlm2vec("train", *args, *LORA, *STEPS, "--num-processes", str(number), stdin=data, env=env)
 
 
+def numbers(done: Done) -> list[float]:
+    """Loss and gradient norm of each step: Adam's update alone is the same for gradients of any scale."""
+    return [row[name] for row in done.rows if row["event"] == "step" for name in ("loss", "grad_norm")]
+
+
 def test_two_processes_make_the_update_of_one(vlm2vec: Runner, tmp_path: Path) -> None:
     vlm2vec.write("pairs.jsonl", rows())
+    found = {}
     for number in (1, 2, 4):
         for chunk in ("50",) if number > 1 else ("50", "100000"):
             out, args = f"{number}-{chunk}", ("pairs.jsonl", "--max-steps", "3", "--chunk-tokens", chunk)
             done = train(vlm2vec, *args, "-o", out, "--augment", "light", number=number)
             assert (done.exit_code, done.stderr) == (0, b"")
             assert [row["event"] for row in done.rows] == ["start", "step", "step", "step", "end"]
+            found[out] = numbers(done)
     before = weights(tmp_path / "1-50")
     for out in ("1-100000", "2-50", "4-50"):
         after = weights(tmp_path / out)
         assert max(float((after[name] - before[name]).abs().max()) for name in before) < 1e-6, out
+        assert found[out] == pytest.approx(found["1-50"], rel=1e-5), out
+
+
+def test_all_weights_move_alike_on_two_processes(vlm2vec: Runner, tmp_path: Path) -> None:
+    """With weight decay, and a step without pictures after one with: what a parameter without a gradient goes
+    through is the same, too.
+
+    Adam divides by the size of a gradient, so it makes a step of the rounding of one that is nearly zero. As
+    a whole the two updates differ no more than those of one process with other chunks.
+    """
+    plain = ("--full", "--weight-decay", "0.5", "--learning-rate", "1e-4", "--seed", "2")
+    found = {}
+    vlm2vec.write("pairs.jsonl", [*texts(6), *PICTURES[:2], *texts(10)[6:]])
+    for number, chunk in ((1, "50"), (1, "100000"), (2, "50")):
+        out = f"{number}-{chunk}"
+        args = ("pairs.jsonl", *plain, "--chunk-tokens", chunk, "-o", out)
+        done = train(vlm2vec, *args, number=number)
+        assert (done.exit_code, done.stderr) == (0, b"")
+        found[out] = numbers(done)
+        assert found[out] == pytest.approx(found["1-50"], rel=1e-5), out
+    start = load_file(golden.MODEL / "model.safetensors")
+    moved = {
+        out: torch.cat([(tensor - start[name]).flatten() for name, tensor in weights(tmp_path / out).items()])
+        for out in found
+    }
+    for out in ("1-100000", "2-50"):
+        away = float((moved[out] - moved["1-50"]).norm() / moved["1-50"].norm())
+        assert away < 1e-3, (out, away)
 
 
 def test_an_error_of_one_is_said_once_and_ends_all(vlm2vec: Runner, tmp_path: Path) -> None:
@@ -64,6 +101,26 @@ def test_an_error_of_one_is_said_once_and_ends_all(vlm2vec: Runner, tmp_path: Pa
     assert train(vlm2vec, "none.jsonl", "-o", "run", number=2).stderr == (
         b"vlm2vec: error: none.jsonl: no such file\n"
     )
+
+
+def test_an_error_of_an_evaluation_is_said_once_and_loses_no_step(vlm2vec: Runner, tmp_path: Path) -> None:
+    """Each process reads every second row: of those that cannot be read one is the second process's."""
+    query = {"id": "q", "text": "a", "relevant": {"c": 1}}
+    for bad, place in ((2, 2), (3, 3)):
+        items = [query, *({"id": one, "role": "candidate", "text": one} for one in "cde")]
+        items[bad - 1]["image"] = "nowhere.png"
+        vlm2vec.write("eval.jsonl", items)
+        args = ("-o", f"run-{bad}", "--eval", "eval.jsonl", "--max-steps", "2")
+        done = train(vlm2vec, *args, number=2, stdin=rows())
+        assert (done.exit_code, done.stderr.count(b"error:")) == (66, 1)
+        assert f"vlm2vec: error: eval.jsonl line {place}: image nowhere.png: " in done.stderr.decode()
+        assert (tmp_path / f"run-{bad}" / "checkpoint-2" / "training_state.pt").exists()
+    vlm2vec.write("eval.jsonl", [query])
+    done = train(vlm2vec, *args, number=2, stdin=rows())
+    assert done.stderr.splitlines()[0] == (
+        b"vlm2vec: error: eval.jsonl line 1: dataset 'default': no row for candidate 'c'"
+    )
+    assert (done.exit_code, done.stderr.count(b"error:")) == (65, 1)
 
 
 def test_all_agree_on_the_step_after_which_they_stop(vlm2vec: Runner, tmp_path: Path) -> None:

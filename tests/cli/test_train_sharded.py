@@ -12,6 +12,8 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
+from safetensors.torch import load_file
 
 import golden
 from pairs import PICTURES, same, texts, weights
@@ -133,6 +135,31 @@ def test_a_model_in_parts_is_trained_evaluated_and_saved_as_a_whole_one(
         assert step[name] == pytest.approx(
             [row for row in two.rows if row["event"] == "step"][-1][name], rel=1e-5
         ), name
+
+
+def test_a_step_without_pictures_leaves_the_vision_tower_as_it_is(members: Members, tmp_path: Path) -> None:
+    """Pictures are in the first of two steps: then neither weight decay nor momentum moves the tower."""
+    members.warm[0].write("pairs.jsonl", [*texts(6), *PICTURES[:2], *texts(10)[6:]])
+    args = (*FULL, "--weight-decay", "0.5", "--epochs", "1", "--seed", "2", "--save-steps", "1")
+    done = members.both(*args, "-o", "two")
+    assert [one.exit_code for one in done] == [0, 0]
+    first, last = weights(tmp_path / "two" / "checkpoint-1"), weights(tmp_path / "two")
+    start = load_file(golden.MODEL / "model.safetensors")
+    still = {name for name in last if torch.equal(first[name], last[name])}
+    assert still == {name for name in last if "visual" in name}
+    assert all(not torch.equal(first[name], start[name]) for name in still)
+
+
+def test_an_error_of_an_evaluation_ends_all_and_loses_no_step(members: Members, tmp_path: Path) -> None:
+    bad = items()
+    bad[1]["image"] = "no.png"
+    members.warm[0].write("eval.jsonl", bad)
+    args = (*LORA, "--max-steps", "2", "--eval", "eval.jsonl", "-o", "run")
+    done = members.both(*args)
+    assert [one.exit_code for one in done] == [66, 66]
+    assert b"vlm2vec: error: eval.jsonl line 2: image no.png: " in done[0].stderr
+    assert done[1].stderr == b""
+    assert (tmp_path / "run" / "checkpoint-2" / "training_state.pt").exists()
 
 
 @pytest.mark.parametrize("kind", [("--full", "--gradient-checkpointing"), LORA[:2]])

@@ -8,6 +8,7 @@ import pytest
 
 import golden
 from pairs import PICTURES, texts
+from vlm2vec_cli.schemas.event import EVENT
 from warm import Warm
 
 BASE = ("-m", golden.MODEL, "--media-root", golden.ROOT, "--device", "cpu")
@@ -19,6 +20,8 @@ def plan(warm: Warm, *args: str | Path, rows: list[dict[str, Any]] | None = None
     assert (done.exit_code, done.stderr) == (0, b"")
     (event,) = done.rows
     assert event["event"] == "plan"
+    assert event.keys() <= {"schema", *(field.name for field in EVENT.fields)}
+    assert EVENT.parse({**event}, "1")
     return event
 
 
@@ -35,6 +38,8 @@ def test_the_plan_says_what_would_be_done(warm: Warm, tmp_path: Path) -> None:
     assert twice["datasets"]["a"]["share"] == pytest.approx(2 / 3, abs=1e-6)
     assert twice["steps"] == 3
     assert plan(warm, "--rows-per-dataset", "2", rows=rows)["pairs"] == 4
+    assert plan(warm, "--rows-per-dataset", "2", "--rows-per-dataset", "b=1", rows=rows)["pairs"] == 3
+    assert plan(warm, "--preset", "vlm2vec-v1", rows=rows)["pairs"] == 6
 
 
 def test_command_line_over_file_over_preset(warm: Warm) -> None:
@@ -95,6 +100,9 @@ def test_a_file_that_is_not_there(warm: Warm) -> None:
             "one of text, image, video, visdoc",
         ),
         (["--homogeneous", "x"], "--homogeneous: expected N or MODALITY=N, got 'x'", None),
+        (["--rows-per-dataset", "b=2"], "--rows-per-dataset: no dataset 'b'", "there are default"),
+        (["--rows-per-dataset", "x"], "--rows-per-dataset: expected numbers, got 'x'", None),
+        (["--rows-per-dataset", "default=0"], "--rows-per-dataset must be at least 1", None),
         (["--loss-option", "alpha=1"], "--loss-option: info_nce has no 'alpha'", "it has none"),
         (["--report-to", "wandbb"], "--report-to: unknown 'wandbb'", "did you mean 'wandb'? known: "),
         (["--eval-steps", "5"], "--eval-steps needs --eval FILE", None),

@@ -34,7 +34,12 @@ unknown = st.dictionaries(
     json_values,
     max_size=4,
 )
-content_fields = {"image": media, "video": media, "instruction": texts}
+content_fields = {
+    "image": media,
+    "video": media,
+    "instruction": texts,
+    "num_frames": st.integers(1, 1_000_000),
+}
 contents = st.builds(
     lambda more, known: {**more, **known},
     unknown,
@@ -82,7 +87,13 @@ KNOWN: Mapping[str, st.SearchStrategy[dict[str, Any]]] = {
     ),
     "event": st.fixed_dictionaries(
         {"event": st.sampled_from(["start", "step", "end"])},
-        optional={"step": st.integers(0, 1 << 40), "loss": floats, "learning_rate": floats},
+        optional={
+            "step": st.integers(0, 1 << 40),
+            "loss": floats,
+            "learning_rate": floats,
+            "best": st.booleans(),
+            "datasets": st.dictionaries(texts, st.dictionaries(texts, floats, max_size=2), max_size=2),
+        },
     ),
     "score": st.fixed_dictionaries(
         {"dataset": ids, "main_metric": texts, "main_score": unit},

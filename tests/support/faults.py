@@ -35,15 +35,15 @@ class Tally:
         self._inputs.setdefault(kind, Counter())[result] += 1
 
     @contextlib.contextmanager
-    def injected(self, fault: str) -> Iterator[None]:
-        """Counts the block as survived, or as lost where it raises."""
+    def injected(self, fault: str, number: int = 1) -> Iterator[None]:
+        """Counts `number` faults as survived, or as lost where the block raises."""
         counts = self._faults.setdefault(fault, Counter())
         try:
             yield
         except BaseException:
-            counts["lost"] += 1
+            counts["lost"] += number
             raise
-        counts["survived"] += 1
+        counts["survived"] += number
 
     def table(self) -> list[str]:
         """Lines for people."""

@@ -28,8 +28,14 @@ def train(steps: int, out: str = "run") -> tuple[str | Path, ...]:
     return (*TRAIN, "-o", out, "--max-steps", str(steps), *saves)
 
 
+def started(warm: Warm) -> None:
+    """Waits for the server, whose start is no part of the time that a run takes."""
+    assert warm("--version").exit_code == 0
+
+
 def write(warm: Warm, number: int = 30) -> None:
     """The inputs: `number` texts and four pictures, ten pairs, an evaluation."""
+    started(warm)
     words = [{"text": f"row {at} " * (1 + at % 7)} for at in range(number)]
     seen = [{"text": "what is this", "image": row["query"]["image"]} for row in PICTURES]
     warm.write("rows.jsonl", [*words, *seen])

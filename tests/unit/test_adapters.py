@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import golden
 from backbones import qwen3_vl
@@ -40,6 +41,20 @@ def test_keys_of_all_layouts_become_ours(stored: str, inner: str) -> None:
     assert inner_key(stored) == f"base_model.model.{inner}"
     assert inner_key(inner_key(stored)) == inner_key(stored)
     assert inner_key(outer_key(inner_key(stored))) == inner_key(stored)
+
+
+def test_a_copy_in_another_format_and_layout_is_the_same_adapter(tmp_path: Path) -> None:
+    state = load_file(golden.ADAPTER / "adapter_model.safetensors")
+    renamed = {
+        name.replace("model.model.layers", "model.model.language_model.layers"): state[name] for name in state
+    }
+    torch.save(renamed, tmp_path / "adapter_model.bin")
+    assert adapters.digest(tmp_path) == adapters.digest(golden.ADAPTER)
+    name = next(iter(renamed))
+    torch.save({**renamed, name: renamed[name] + 1}, tmp_path / "adapter_model.bin")
+    assert adapters.digest(tmp_path) != adapters.digest(golden.ADAPTER)
+    torch.save({name: tensor.bfloat16() for name, tensor in renamed.items()}, tmp_path / "adapter_model.bin")
+    assert adapters.digest(tmp_path) not in (None, adapters.digest(golden.ADAPTER))
 
 
 def test_targets_that_the_model_has_not_are_refused() -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 import golden
 from vlm2vec_cli import adapters, checkpoints
 from vlm2vec_cli.checkpoints import find
-from vlm2vec_cli.errors import UnavailableError
+from vlm2vec_cli.errors import UnavailableError, UsageError
 
 
 def model(folder: Path, meta: dict[str, Any] | None = None) -> Path:
@@ -115,6 +115,90 @@ def test_a_damaged_metadata_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="not JSON") as raised:
         find(str(folder))
     assert raised.value.place == str(folder / checkpoints.META)
+
+
+@pytest.mark.parametrize("name", [checkpoints.META, "config.json", adapters.CONFIG])
+def test_json_that_is_no_object_is_named(tmp_path: Path, name: str) -> None:
+    folder = model(tmp_path / "m")
+    put_on = adapter(tmp_path / "a", "x")
+    place = (put_on if name == adapters.CONFIG else folder) / name
+    place.write_text("[]")
+    with pytest.raises(UnavailableError) as raised:
+        find(str(folder), adapter=str(put_on))
+    assert (raised.value.place, raised.value.fact) == (str(place), "expected one JSON object")
+
+
+def test_limits_that_are_no_object_are_named(tmp_path: Path) -> None:
+    folder = model(tmp_path / "m", {"limits": [3]})
+    with pytest.raises(UnavailableError, match=r"limits: expected an object, got \[3\]") as raised:
+        find(str(folder))
+    assert raised.value.place == str(folder / checkpoints.META)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_pixels", "many"),
+        ("num_frames", 0),
+        ("num_crops", None),
+        ("max_length", 2.5),
+        ("min_pixels", True),
+    ],
+)
+def test_a_limit_that_is_no_number_is_named(tmp_path: Path, name: str, value: Any) -> None:
+    found = find(str(model(tmp_path / "m", {"limits": {name: value}})))
+    with pytest.raises(UnavailableError) as raised:
+        found.limits()
+    assert raised.value.fact == f"limit {name}: expected a number of at least 1, got {value!r}"
+    assert raised.value.place == str(tmp_path / "m")
+
+
+def test_pixel_limits_that_exclude_each_other_are_refused(tmp_path: Path) -> None:
+    found = find(str(model(tmp_path / "m")))
+    with pytest.raises(UsageError, match="--min-pixels 9000 is above --max-pixels 8000"):
+        found.limits(min_pixels=9000, max_pixels=8000)
+
+
+def test_what_is_known_of_an_adapter_wins_over_what_is_known_of_its_base(tmp_path: Path) -> None:
+    base = model(tmp_path / "gme-Qwen2-VL-2B-Instruct", {"limits": {"num_frames": 4, "max_pixels": 9999}})
+    release = adapter(tmp_path / "VLM2Vec-Qwen2VL-2B", "x")
+    found = find(str(base), adapter=str(release))
+    limits = found.limits()
+    assert (found.meta["prompt_family"], limits.resize) == ("vlm2vec-v1", "high")
+    assert (limits.num_frames, limits.max_pixels) == (4, 9999)
+    (release / checkpoints.META).write_text(json.dumps({"limits": {"resize": "low"}}))
+    found = find(str(base), adapter=str(release))
+    limits = found.limits()
+    assert (found.meta["prompt_family"], limits.resize, limits.num_frames) == ("vlm2vec-v1", "low", 8)
+    own = tmp_path / "own.json"
+    own.write_text('{"prompt_family": "vlm2vec-v2"}')
+    found = find(str(base), adapter=str(release), config=str(own))
+    assert (found.meta["prompt_family"], found.limits().resize) == ("vlm2vec-v2", "low")
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "said"),
+    [
+        ("org/Model-2B", False),
+        ("other/model-2b", False),
+        ("org/Model-2B-Instruct", True),
+        ("/home/me/x", False),
+    ],
+)
+def test_an_adapter_of_another_base_is_said(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    trained_on: str,
+    said: bool,
+) -> None:
+    snapshot = model(tmp_path / "0123abcd")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **more: str(snapshot))
+    put_on = adapter(tmp_path / "a", trained_on)
+    find("org/Model-2B", adapter=str(put_on))
+    find(str(snapshot), adapter=str(put_on))
+    expected = f"{put_on}: the adapter was trained on {trained_on}, not on org/Model-2B"
+    assert [one.getMessage() for one in caplog.records] == [expected] * said
 
 
 def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:

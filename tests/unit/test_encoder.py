@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import golden
-from vlm2vec_cli import checkpoints, encoder
+from vlm2vec_cli import adapters, checkpoints, encoder
 from vlm2vec_cli.backbones import qwen2_vl
 from vlm2vec_cli.encoder import Encoder, Input, Output, encode
-from vlm2vec_cli.errors import DataError, UnavailableError, UsageError, UserError
+from vlm2vec_cli.errors import DataError, MissingError, UnavailableError, UsageError, UserError
 
 IDS = golden.facts()["ids"]
 EXPECTED = dict(zip(IDS, golden.arrays()["emb_single"], strict=True))
@@ -171,6 +171,38 @@ def test_a_check_notices_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
         encoder.check(loaded, [*inputs(TEXTS[0])])
 
 
+def test_a_check_sees_an_adapter_of_which_rounding_is_all_that_is_left() -> None:
+    """DoRA scales the weights by norms that it has stored, which changes their last bits."""
+    backbone = golden.fresh()
+    adapted = adapters.create(
+        backbone.model, r=2, alpha=4, dropout=0.0, targets=["vlm2vec-v2"], dora=True, seed=0
+    )
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "magnitude" in name:
+                parameter *= 1 + 1e-7
+    backbone.model = adapted.merge_and_unload()
+    backbone.model.eval()
+    found = checkpoints.find(str(golden.ADAPTER))
+    loaded = Encoder(backbone, found, golden.media(), Output(), workers=0)
+    plain = golden.backbone().model.state_dict()
+    assert any(not torch.equal(one, plain[name]) for name, one in backbone.model.state_dict().items())
+    with pytest.raises(UnavailableError, match="--check: the adapter changes nothing"):
+        encoder.check(loaded, [*inputs(*TEXTS)])
+
+
+def test_a_check_that_compares_nothing_is_refused() -> None:
+    bad = Input({"image": "nowhere.png"}, golden.ROOT, "here")
+    with pytest.raises(MissingError, match=r"here: image nowhere.png: no such file"):
+        encoder.check(made(), [bad, bad])
+    with pytest.raises(DataError, match="--check: there are no rows"):
+        encoder.check(made(), [])
+    declared = replace(checkpoints.find(str(golden.MODEL)), meta={"dimension": 7})
+    loaded = Encoder(golden.backbone(), declared, golden.media(), Output(), workers=0)
+    with pytest.raises(UnavailableError, match=r"vectors have 64 numbers, 7 are declared"):
+        encoder.check(loaded, [bad])
+
+
 def test_no_inputs_give_no_vectors() -> None:
     assert [*made().encode(iter(()), refuse)] == []
 
@@ -216,8 +248,42 @@ def test_one_row_that_does_not_fit_is_an_error(monkeypatch: pytest.MonkeyPatch) 
         raise torch.OutOfMemoryError("full")
 
     passes(monkeypatch, full)
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(UnavailableError) as raised:
         [*made().encode(inputs("t03_plain_candidate"), refuse)]
+    number = golden.encoded("t03_plain_candidate").num_tokens
+    assert str(raised.value) == f"rows.jsonl line 1: out of memory with this row alone, {number} tokens"
+    assert raised.value.hint == "--max-pixels, --num-frames or --max-length makes rows smaller"
+    bad = "rows.jsonl line 2: out of memory with this row alone"
+    with pytest.raises(UnavailableError, match=bad):
+        [*made(batch_tokens=1).encode([*inputs(*TEXTS[:2])][1:], refuse)]
+
+
+def test_one_pack_that_does_not_fit_shrinks_the_budget_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All packs of the window were planned before it was known."""
+    rows = [
+        Input({"text": f"{'abcdefgh'[number]} is row {number} of eight"}, Path(), "") for number in range(8)
+    ]
+    num_tokens = made().prepared(rows[0]).num_tokens  # type: ignore[union-attr]
+
+    def full(number: int) -> None:
+        if number > 2:
+            raise torch.OutOfMemoryError("full")
+
+    seen = passes(monkeypatch, full)
+    monkeypatch.setattr(encode, "_FIRST_PACKS", 2)
+    loaded = made(batch_tokens=4 * num_tokens)
+    assert len([*loaded.encode(rows, refuse)]) == 8
+    assert seen == [4, 2, 2, 2, 2]
+    assert loaded.batch_tokens == 2 * num_tokens
+
+
+def test_other_errors_of_the_model_are_not_taken_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(rows: int) -> None:
+        raise RuntimeError("shapes do not match")
+
+    passes(monkeypatch, broken)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        [*made().encode(inputs(*TEXTS), refuse)]
 
 
 def test_a_bad_input_comes_after_the_vectors_before_it() -> None:
@@ -270,8 +336,34 @@ def test_states_that_are_not_finite_are_an_error(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(
         golden.backbone(), "forward", lambda batch: torch.full((len(batch), 64), float("nan"))
     )
-    with pytest.raises(UnavailableError, match="the model gives vectors that are not finite"):
-        [*made().encode(inputs(TEXTS[0]), refuse)]
+    with pytest.raises(UnavailableError) as raised:
+        [*made().encode(inputs(*TEXTS), refuse)]
+    assert raised.value.fact == (
+        "the model gives vectors that are not finite: rows.jsonl line 5, rows.jsonl line 4, "
+        "rows.jsonl line 2 and 2 more"
+    )
+    assert raised.value.hint == "the weights are damaged: download the model again"
+
+
+def test_a_long_text_beside_a_picture_is_refused_too() -> None:
+    long = {"text": "word " * 20_000, "image": "images/tiny_10x12.png"}
+    for loaded in (
+        made(),
+        Encoder(limited(64), checkpoints.find(str(golden.MODEL)), golden.media(), Output()),
+    ):
+        found = loaded.prepared(Input(long, golden.ROOT, "here"))
+        assert isinstance(found, DataError)
+        assert found.fact == "text has 40,001 tokens, more than the model's 32,768 positions"
+        assert found.hint == "no text is cut beside pictures: shorten it"
+    enough = Encoder(limited(50_000), checkpoints.find(str(golden.MODEL)), golden.media(), Output())
+    assert not isinstance(enough.prepared(Input(long, golden.ROOT, "here")), UserError)
+
+
+def limited(max_length: int) -> Any:
+    return qwen2_vl.load(
+        golden.MODEL, golden.MODEL, replace(golden.LIMITS, max_length=max_length), family="vlm2vec-v2",
+        dtype=torch.float32, device="cpu",
+    )  # fmt: skip
 
 
 def test_the_fingerprint_is_of_all_that_decides_a_vector(tmp_path: Path) -> None:

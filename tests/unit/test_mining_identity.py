@@ -18,6 +18,7 @@ BY_REFERENCE = Identity(None)
         ({"text": "a"}, {"text": "a", "instruction": "Find it."}),
         ({"image": "a.png"}, {"image": "a.png", "text": ""}),
         ({"image": "a.png", "text": "x"}, {"image": ["a.png"], "text": "x "}),
+        ({"video": "a.mp4"}, {"video": "a.mp4", "num_frames": 4}),
     ],
 )
 def test_same_targets(one: dict[str, str], other: dict[str, str]) -> None:
@@ -72,6 +73,7 @@ def test_literal_keys_tell_contents_apart_as_written() -> None:
     assert literal_key({"text": "a", "score": 1}) == literal_key({"text": "a"})
     assert literal_key({"text": "a"}) != literal_key({"text": "a "})
     assert literal_key({"text": "a"}) != literal_key({"text": "a", "instruction": "b"})
+    assert literal_key({"video": "a"}) != literal_key({"video": "a", "num_frames": 4})
 
 
 def test_relative_media_depend_on_the_media_root() -> None:

@@ -1,5 +1,7 @@
 """The judge, suspicious positives, and the page that shows both."""
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ from PIL import Image
 
 from mining_run import Model, Row, run
 from vlm2vec_cli.errors import DataError
+from vlm2vec_cli.mining import cache
 
 # On a circle, as the miner and as the judge see them: the score of two is the cosine of the angle between.
 MINER = {"q a": 0, "t a": 10, "t b": 20, "t c": 30, "q b": 40, "q c": 70}
@@ -155,7 +158,7 @@ def test_the_audit_shows_the_smallest_leads_first_with_pictures(tmp_path: Path) 
 
 
 def asked_of(found: Model) -> list[str]:
-    return sorted(one.get("text") or one["image"] for one in found.asked)
+    return sorted(one.get("text") or one.get("image") or one["video"] for one in found.asked)
 
 
 def cached(tmp_path: Path, pairs: list[Row], fingerprint: str = "one") -> list[str]:
@@ -182,6 +185,25 @@ def test_a_kept_vector_is_found_by_content_and_fingerprint(tmp_path: Path) -> No
     assert cached(tmp_path, [{**pairs[1], "query": {"text": "b", "instruction": "Find it."}}]) == ["b"]
 
 
+def test_other_frames_of_a_video_are_other_vectors(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"a")
+    pairs: list[Row] = [{"query": {"text": "a"}, "positive": {"video": "a.mp4"}}]
+    fewer: list[Row] = [{"query": {"text": "a"}, "positive": {"video": "a.mp4", "num_frames": 4}}]
+    assert cached(tmp_path, pairs) == ["a", "a.mp4"]
+    assert cached(tmp_path, fewer) == ["a.mp4"]
+    assert cached(tmp_path, fewer) == []
+
+
+def test_a_cache_in_use_is_not_called_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cached(tmp_path, PAIRS)
+    monkeypatch.setattr(cache, "WAIT_SECONDS", 0)
+    with contextlib.closing(sqlite3.connect(tmp_path / "kept" / "one.sqlite")) as other:
+        other.execute("begin exclusive")
+        with pytest.raises(DataError, match="another run is using this cache") as caught:
+            cached(tmp_path, PAIRS)
+    assert caught.value.hint == "wait for it, or name another folder with --cache"
+
+
 def test_miner_and_judge_may_share_a_cache(tmp_path: Path) -> None:
     options = {"model": "miner", "rescore": "judge", "cache": "kept"}
     same = {"miner": model(MINER, "one"), "judge": model(MINER, "one")}
@@ -197,8 +219,6 @@ def test_an_unreadable_cache_is_named(tmp_path: Path, damage: str) -> None:
     if damage == "file":
         path.write_bytes(b"something else" * 100)
     else:
-        import sqlite3
-
         with sqlite3.connect(path) as base:
             base.execute("update vectors set vector = x'00'")
         base.close()

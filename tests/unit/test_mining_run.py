@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mining_run import Model, scattered
 from mining_run import run as run_with
+from vlm2vec_cli.errors import DataError
 from vlm2vec_cli.mining import choose
 from vlm2vec_cli.mining.settings import Settings
 
@@ -88,12 +89,18 @@ def targets(pair: Row, offers: list[Row], across: bool, is_corpus: bool) -> list
 
 
 def masked(pair: Row, pairs: list[Row], corpus: list[Row], replace: bool) -> set[str]:
-    """Texts that share an id or the key with the pair, or that it has as negatives."""
+    """Texts that share an id or the key with the pair, or that it has as negatives.
+
+    A positive with an id is known by that alone, one without by all ids of its pair.
+    """
     found = set()
-    ids = set(pair.get("positive_ids", []))
+    own = pair["positive"].get("id")
+    ids = {*pair.get("positive_ids", []), *([] if own is None else [own])}
     for other in pairs:
+        name = other["positive"].get("id")
+        names = set(other.get("positive_ids", [])) if name is None else {name}
         if other["dataset"] == pair["dataset"] and (
-            ids & set(other.get("positive_ids", [])) or ("key" in pair and other.get("key") == pair["key"])
+            ids & names or ("key" in pair and other.get("key") == pair["key"])
         ):
             found.add(same(other["positive"]["text"]))
     found |= {
@@ -147,7 +154,9 @@ PAIRS = st.lists(
     st.fixed_dictionaries(
         {
             "query": st.integers(0, 8).map(lambda n: {"text": f"q {n}"}),
-            "positive": TEXTS.map(lambda text: {"text": text}),
+            "positive": st.fixed_dictionaries(
+                {"text": TEXTS}, optional={"id": st.sampled_from(["x", "y", "z"])}
+            ),
             "dataset": st.sampled_from(["A", "B"]),
         },
         optional={
@@ -211,6 +220,59 @@ def test_dense_mining_is_brute_force(pairs: list[Row], options: Row) -> None:
             assert [one for one in allowed if one in own] == own
     assert facts["mined"] == sum(map(len, found))
     assert facts["short"] == sum(len(own) < options["num_negatives"] for own in found)
+
+
+def test_a_positive_with_an_id_is_barred_by_that_alone() -> None:
+    pairs = [
+        {"id": "1", "query": {"text": "q 1"}, "positive": {"text": "it is on", "id": "on"},
+         "positive_ids": ["on", "sitting on"]},
+        {"id": "2", "query": {"text": "q 2"}, "positive": {"text": "it is sitting on", "id": "sitting on"},
+         "positive_ids": ["sitting on"]},
+        {"id": "3", "query": {"text": "q 3"}, "positive": {"text": "it is under", "id": "under"}},
+    ]  # fmt: skip
+    rows, _ = run(pairs, {"vectors": "vectors.jsonl"}, {"vectors.jsonl": vectors_for(pairs)})
+    mined = [{one["id"] for one in row["negatives"]} for row in rows]
+    assert mined == [{"under"}, {"on", "under"}, {"on", "sitting on"}]
+
+
+def test_a_mined_target_keeps_its_id_where_it_means_the_same() -> None:
+    pairs = [
+        {"id": name, "dataset": name, "query": {"text": f"q {name}"}, "positive": {"text": f"t {name}"}}
+        for name in "AB"
+    ]
+    corpus = [
+        {"id": "1", "dataset": "A", "text": "t 5"},
+        {"id": "2", "dataset": "B", "text": "t  5"},
+        {"id": "3", "text": "t 6"},
+    ]
+    files = {"vectors.jsonl": vectors_for(pairs, corpus), "corpus.jsonl": corpus}
+    options = {"vectors": "vectors.jsonl", "corpus": "corpus.jsonl", "num_negatives": 9}
+    rows, _ = run(pairs, options, files)
+    found = [{one["text"]: one["id"] for one in row["negatives"]} for row in rows]
+    assert found == [{"t 5": "1", "t 6": "3"}, {"t  5": "2", "t 6": "3"}]
+    rows, _ = run(pairs, {**options, "across_datasets": True}, files)
+    found = [{one["text"]: one.get("id") for one in row["negatives"]} for row in rows]
+    assert found == [{"t 5": "1", "t 6": "3"}, {"t 5": None, "t 6": "3"}]
+
+
+def test_the_number_of_frames_decides_a_vector_and_stays_with_what_is_mined() -> None:
+    pairs = [
+        {"id": "1", "query": {"text": "q"}, "positive": {"video": "a.mp4"}},
+        {"id": "2", "query": {"text": "r"}, "positive": {"video": "b.mp4", "num_frames": 4}},
+    ]
+    vectors: list[Row] = [{"role": "query", "text": text, "embedding": [1, 0]} for text in "qr"]
+    vectors += [
+        {"role": "candidate", "video": "a.mp4", "embedding": [1, 1]},
+        {"role": "candidate", "video": "b.mp4", "num_frames": 4, "embedding": [1, 2]},
+        {"role": "candidate", "video": "b.mp4", "num_frames": 8, "embedding": [0, 1]},
+    ]
+    options = {"vectors": "vectors.jsonl", "media_identity": "reference"}
+    rows, _ = run(pairs, options, {"vectors.jsonl": vectors})
+    assert rows[0]["negatives"] == [
+        {"video": "b.mp4", "num_frames": 4, "score": 0.447214, "rank": 1, "source": "dense"}
+    ]
+    with pytest.raises(DataError, match="positive: no vector in "):
+        run(pairs, options, {"vectors.jsonl": vectors[:3] + vectors[4:]})
 
 
 def test_known_answers_in_front_do_not_shorten_what_is_found() -> None:

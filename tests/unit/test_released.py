@@ -1,5 +1,6 @@
 """What is known of released checkpoints: entries that fit the code, found by hub id, folder and cache."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,8 @@ def test_what_a_folder_records_wins_over_the_release_and_the_users_file_over_bot
     assert found.meta["prompt_family"] == "gme"
 
 
-def test_the_described_revision_is_taken_if_it_can_be_had(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_described_revision_is_taken_if_it_can_be_had_and_a_pinned_one_always(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked: list[Any] = []
     pinned = ENTRIES["vlm2vec/vlm2vec-v2.0"]["revision"]
@@ -91,3 +92,11 @@ def test_the_described_revision_is_taken_if_it_can_be_had(
     assert asked == [pinned, None]
     checkpoints.find("VLM2Vec/VLM2Vec-V2.0", revision="v1")
     assert asked == [pinned, None, "v1"]
+    assert [one.getMessage() for one in caplog.records] == [
+        f"VLM2Vec/VLM2Vec-V2.0: revision {pinned}, which is described, cannot be fetched; taking main"
+    ]
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps({"revision": pinned}))
+    for options in ({"revision": pinned}, {"config": str(own)}):
+        with pytest.raises(UnavailableError, match="cannot be fetched from the hub: not in the cache"):
+            checkpoints.find("VLM2Vec/VLM2Vec-V2.0", **options)

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +20,7 @@ from vlm2vec_cli.reporting.formats import latex, md
 from vlm2vec_cli.reporting.numbers import apart, printable, signed
 from vlm2vec_cli.reporting.options import FORMATS as NAMED
 from vlm2vec_cli.reporting.rendering import FORMATS, render
-from vlm2vec_cli.reporting.results import Report
+from vlm2vec_cli.reporting.results import Paired, Report
 
 VALUES = {
     "old": {"cats": 0.12345, "dogs": 0.2, "pages": 0.0},
@@ -130,6 +131,17 @@ def test_csv_holds_the_numbers_as_they_came() -> None:
     (image,) = (line for line in lines if (line["name"], line["model"]) == ("image", "new"))
     assert (image["level"], image["tasks_found"], image["tasks_expected"]) == ("modality", "2", "2")
     assert float(image["value"]) == pytest.approx((0.5 + 0.98765) / 2)
+
+
+def test_csv_holds_the_p_values_of_tests() -> None:
+    report = small()
+    (comparison,) = report.comparisons
+    test = Paired(0.1, (0.0, 0.2), 0.01, 0.03, 10, 0.1)
+    tests = {(comparison, "cats"): test, (comparison, report.means[0].tested_as): test}
+    lines = list(csv.DictReader(io.StringIO(render(replace(report, paired=tests), "csv"))))
+    found = [(line["name"], line["model"]) for line in lines if line["p against old"]]
+    assert found == [("cats", "new"), (report.means[0].key, "new")]
+    assert {line["p against old"] for line in lines} == {"", "0.03"}
 
 
 def test_text_is_aligned_rounded_and_within_its_width() -> None:
@@ -327,6 +339,8 @@ def test_the_headline_counts_what_the_models_have_not_what_baselines_have() -> N
     text = render(
         report_of([*rows, score_row("GQA", 0.1, "n"), score_row("K700", 0.1, "n")], title="T"), "text"
     )
+    two = [score_row(name, 0.5, model) for name, model in (("a", "m"), ("b", "n"))]
+    assert render(report_of(two, title="T"), "text").startswith("T: 1 dataset, 2 models\n")
     assert text.startswith("T: 1 to 2 of 78 tasks of MMEB-V2, 0 to 1 other dataset, 2 models\n")
 
 

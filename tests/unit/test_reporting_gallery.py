@@ -61,6 +61,29 @@ def test_a_file_of_another_model_or_another_run_is_refused(tmp_path: Path) -> No
         assign([path, path], columns(score_row("d", 0.25, "x")))
 
 
+def test_a_file_without_the_datasets_or_metrics_of_its_model_is_refused(tmp_path: Path) -> None:
+    path = str(write_per_query(tmp_path / "q.parquet", query_rows("other", [1, 0], "x")))
+    with pytest.raises(DataError) as caught:
+        assign([path], columns(score_row("d", 0.5, "x"), score_row("e", 0.5, "x")))
+    assert str(caught.value) == f"{path}: has no score of x by query, such as hit@1 of 'd' and 1 more"
+    with pytest.raises(DataError, match="has no score of x by query, such as mrr of 'other'"):
+        assign([path], columns(score_row("other", 0.5, "x", main_metric="mrr")))
+
+
+def test_a_score_that_is_no_mean_over_queries_is_checked_by_the_others(tmp_path: Path) -> None:
+    rows = query_rows("d", [1, 0, 0, 0], "x")
+    file = PerQuery(str(write_per_query(tmp_path / "q.parquet", rows)))
+    main = {"main_metric": "sgg_recall@50", "metrics": {"sgg_recall@50": 0.4, "hit@1": 0.25}}
+    graphs = score_row("d", 0.4, "x", **main)
+    assert list(assign([file.path], columns(graphs))) == [0]
+    assert [one.counts for one in examples.gather(report_of([graphs]), {0: file}, 1)] == [
+        {"miss": 3, "hit": 1}
+    ]
+    graphs["metrics"]["hit@1"] = 0.5
+    with pytest.raises(DataError, match=r"the mean of hit@1 is 0.250000, the score of x 0.500000"):
+        assign([file.path], columns(graphs))
+
+
 def test_files_that_are_no_per_query_files_are_refused(tmp_path: Path) -> None:
     text, other = tmp_path / "t.jsonl", tmp_path / "o.parquet"
     text.write_text("{}\n")

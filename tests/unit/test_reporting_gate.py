@@ -103,6 +103,22 @@ def test_a_dataset_without_a_score_fails_unless_allowed() -> None:
     assert outcome(gated("min gone=0.1", baseline=baseline)) == {"gone": False}
 
 
+@pytest.mark.parametrize("limit", ["drop overall=0.1", "min overall=0.1"])
+def test_a_mean_over_fewer_datasets_than_the_baseline_has_fails_unless_allowed(limit: str) -> None:
+    baseline = [score_row(name, 0.5, "old") for name in ("a", "gone", "lost")]
+    (check,) = gated(limit, baseline=baseline).checks or ()
+    assert not check.passed
+    assert check.fact.endswith(", but over 1 of the baseline's 3 datasets: no gone, lost")
+    assert outcome(gated(limit, baseline=baseline, allow_missing=True)) == {"overall": True}
+    assert outcome(gated("min video=0.1", baseline=baseline)) == {"video": True}
+
+
+def test_means_over_the_published_tasks_that_were_scored_pass() -> None:
+    limits = [parse_max_drop("overall=1%"), parse_min("overall=0.1")]
+    report = report_of([score_row("GQA", 0.9)], "published:LamRA-Ret", limits=limits, gate=True)
+    assert [check.passed for check in report.checks or ()] == [True, True]
+
+
 def test_published_tasks_that_were_not_scored_do_not_fail() -> None:
     rows = [score_row("GQA", 0.9)]
     report = report_of(rows, "published:VLM2Vec-V2.0-Qwen2VL-2B", limits=[parse_max_drop("1%")], gate=True)
@@ -184,6 +200,10 @@ def test_a_wrong_tolerance_file_is_named_with_what_is_wrong(tmp_path: Path, cont
     with pytest.raises(DataError) as caught:
         tolerances.read(str(file))
     assert str(caught.value).startswith(f"{file}: {fact}")
+    file.write_bytes(b"[min]\n\xff = 1\n")
+    with pytest.raises(DataError) as caught:
+        tolerances.read(str(file))
+    assert str(caught.value) == f"{file}: not UTF-8: invalid start byte at byte 6"
     with pytest.raises(MissingError, match="no such file"):
         tolerances.read(str(tmp_path / "none.toml"))
 

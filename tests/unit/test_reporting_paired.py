@@ -134,10 +134,65 @@ def test_only_a_drop_that_is_not_chance_fails_the_gate(tmp_path: Path) -> None:
     assert [check.passed for check in real.checks or ()] == [False]
 
 
+@pytest.mark.parametrize("name", ["d", "d:hit@1", "overall", "OVERALL"])
+def test_a_name_finds_its_test_however_it_is_typed(tmp_path: Path, name: str) -> None:
+    limits = {"limits": [parse_max_drop(f"{name}=0.01")], "gate": True}
+    report = _report(tmp_path, [1, 0] * 20 + [0, 0], [1, 0] * 20 + [1, 0], **limits)
+    (check,) = report.checks or ()
+    assert check.passed
+    assert "may be chance" in check.fact
+
+
+def test_a_dataset_named_like_a_mean_has_a_test_of_its_own(tmp_path: Path) -> None:
+    hits = {"d": ([1, 0] * 20, [1, 1] * 20), "overall": ([1, 0] * 20, [1, 0] * 20)}
+    files, rows = {}, []
+    for position, side in enumerate((1, 0)):
+        path = tmp_path / f"{position}.parquet"
+        queries = [row for name, own in hits.items() for row in query_rows(name, own[side])]
+        files[position] = PerQuery(str(write_per_query(path, queries)))
+        rows.append([score_row(name, sum(own[side]) / 40) for name, own in hits.items()])
+    report = report_of(rows[1], rows[0], per_query=files, significant=True)
+    (comparison,) = report.comparisons
+    (mean,) = report.means
+    found = [report.paired[comparison, name].difference for name in ("d", "overall", mean.tested_as)]
+    assert found == [-0.5, 0, -0.25]
+
+
+def test_what_could_not_be_tested_is_named(tmp_path: Path) -> None:
+    hits = [1, 0, 1, 0]
+    paths = [str(write_per_query(tmp_path / f"{at}.parquet", query_rows("d", hits))) for at in (0, 1)]
+    files = {at: PerQuery(path) for at, path in enumerate(paths)}
+    rows = [score_row("d", 0.5), score_row("e", 0.5)]
+    report = report_of(rows, rows, per_query=files, significant=True)
+    assert report.notes == ("--significant could not test model on e: no main metric by query",)
+    (comparison,) = report.comparisons
+    assert {name for _, name in report.paired} == {"d"}
+    assert report.paired[comparison, "d"].adjusted == 1
+
+
+def test_tests_of_means_are_adjusted_as_a_family(tmp_path: Path) -> None:
+    sides = {"a": ([1] * 9 + [0], [0] * 10), "b": ([1, 0] * 5, [0, 1] * 5)}
+    facts = {"a": "image", "b": "video"}
+    files, rows = {}, []
+    for position, side in enumerate((1, 0)):
+        queries = [row for name, own in sides.items() for row in query_rows(name, own[side])]
+        files[position] = PerQuery(str(write_per_query(tmp_path / f"{position}.parquet", queries)))
+        rows.append(
+            [score_row(name, sum(own[side]) / 10, modality=facts[name]) for name, own in sides.items()]
+        )
+    report = report_of(rows[1], rows[0], per_query=files, significant=True)
+    tests = {mean.key: report.paired[report.comparisons[0], mean.tested_as] for mean in report.means}
+    assert set(tests) == {"image", "video", "overall"}
+    adjusted = paired.holm([test.p_value for test in tests.values()])
+    assert [test.adjusted for test in tests.values()] == adjusted
+    assert tests["image"].adjusted == pytest.approx(3 * tests["image"].p_value)
+
+
 def test_tests_are_made_for_datasets_and_means_and_need_both_files(tmp_path: Path) -> None:
     report = _report(tmp_path, [1, 0] * 20, [1, 1] * 20)
     (comparison,) = report.comparisons
-    assert {name for _, name in report.paired} == {"d", "overall"}
+    (overall,) = report.means
+    assert {name for _, name in report.paired} == {"d", overall.tested_as}
     assert report.paired[comparison, "d"].difference == -0.5
     smallest = f"{report.paired[comparison, 'd'].detectable * 100:.1f}"
     for format in ("text", "md", "html"):

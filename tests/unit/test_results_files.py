@@ -96,6 +96,22 @@ def test_to_mteb_and_back(tmp_path: Path) -> None:
         ("GQA_score.json", {"hit@5": 0.5}, "dataset 'GQA' has no hit@1"),
         ("GQA_score.json", {"hit@1": 50.0}, "dataset 'GQA' has no hit@1"),
         ("a.json", {"task_name": "T", "scores": {"test": [{}]}}, "dataset 'T' has no main_score"),
+        (
+            "a.json",
+            {"task_name": "T", "scores": {"test": [1]}},
+            "scores.test: expected an object, got a number",
+        ),
+        (
+            "a.json",
+            {"task_name": "T", "scores": {"test": "x"}},
+            "scores.test: expected an object, got a string",
+        ),
+        (
+            "a.json",
+            {"metadata": {}, "metrics": {"image": "FILE_N/A"}},
+            "metrics.image: expected an object, got a string",
+        ),
+        ("a.json", {"metadata": [], "metrics": {}}, "metadata: expected an object, got a list"),
         ("a.json", [1], "neither scores of the MMEB evaluation nor of mteb"),
     ],
 )
@@ -105,6 +121,15 @@ def test_what_is_no_scores(tmp_path: Path, name: str, content: Any, fact: str) -
     with pytest.raises(DataError) as raised:
         list(results_files.rows([str(path)]))
     assert str(raised.value) == f"{path}: {fact}"
+
+
+def test_a_broken_model_meta_is_named(tmp_path: Path) -> None:
+    task = {"task_name": "T", "scores": {"test": [{"main_score": 0.5}]}}
+    (tmp_path / "T.json").write_text(json.dumps(task))
+    (tmp_path / "model_meta.json").write_text("{")
+    with pytest.raises(DataError) as raised:
+        list(results_files.rows([str(tmp_path / "T.json")]))
+    assert str(raised.value).startswith(f"{tmp_path / 'model_meta.json'}: not JSON: ")
 
 
 def test_the_rankings_of_all_tasks_in_a_folder(tmp_path: Path) -> None:

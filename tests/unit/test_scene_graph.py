@@ -1,5 +1,6 @@
 """Recall of relations against its definition spelt out in plain Python."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from vlm2vec_cli.errors import DataError, UsageError
 from vlm2vec_cli.schemas.base import Origin, Record
 from vlm2vec_cli.scoring import evaluate
 from vlm2vec_cli.scoring.collect import Collector, check
+from vlm2vec_cli.scoring.predicates import SceneGraph, read_names
 from vlm2vec_cli.scoring.result import Result, Settings
-from vlm2vec_cli.scoring.scene_graph import SceneGraph, read_names
 from vlm2vec_cli.streams.batches import gathered
 
 PREDICATES = ["on", "has", "near", "riding", "no relation"]
@@ -86,7 +87,7 @@ def naive(rows: list[Row], k: int, *, constrained: bool, only: set[str]) -> dict
 
 @pytest.mark.parametrize("seed", range(4))
 def test_recall_is_its_definition(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vlm2vec_cli.scoring.scene_graph.CUTOFFS", (1, 3, 50))
+    monkeypatch.setattr("vlm2vec_cli.scoring.predicates.CUTOFFS", (1, 3, 50))
     rows = rows_of(seed)
     graph = SceneGraph(frozenset({"riding", "near"}), frozenset({"no relation"}))
     row = scored(rows, graph, resamples=50).row()
@@ -118,7 +119,7 @@ def test_without_constraint_every_relation_is_found_in_the_end_and_with_it_one_a
 
 
 def test_ties_never_help_and_can_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vlm2vec_cli.scoring.scene_graph.CUTOFFS", (3,))
+    monkeypatch.setattr("vlm2vec_cli.scoring.predicates.CUTOFFS", (3,))
     rows = rows_of(3)
     for row in rows:
         row["embedding"] = np.ones(6) if row["role"] == "candidate" else row["embedding"]
@@ -133,6 +134,46 @@ def test_ties_never_help_and_can_be_seen(monkeypatch: pytest.MonkeyPatch) -> Non
     assert low < high
 
 
+def test_recall_at_any_cutoff() -> None:
+    rows = rows_of(1)
+    usual = scored(rows, SceneGraph(), resamples=20).row()
+    assert {name.partition("@")[2] for name in usual["metrics"] if name.startswith("sgg_")} == {
+        "20",
+        "50",
+        "100",
+    }
+    names = ("sgg_ng_recall@3", "sgg_mean_recall@50")
+    row = scored(rows, SceneGraph(main="sgg_recall@7", wanted=names), resamples=20).row()
+    assert [name for name in row["metrics"] if name.startswith("sgg_")] == ["sgg_recall@7", *names]
+    assert row["metrics"]["sgg_mean_recall@50"] == usual["metrics"]["sgg_mean_recall@50"]
+    (value,) = (naive(rows, 7, constrained=True, only=set(PREDICATES[:4]))["recall"],)
+    assert row["main_score"] == pytest.approx(value, abs=1e-12)
+
+
+def test_a_row_says_which_predicates_were_taken_apart_or_left_out() -> None:
+    rows = rows_of(1)
+    row = scored(rows, SceneGraph(frozenset({"riding", "near"})), resamples=0).row()
+    assert (row["novel"], row["ignored"]) == (["near", "riding"], ["no relation"])
+    rows[0]["novel"] = True
+    row = scored(rows, SceneGraph(ignored=frozenset({"has"})), resamples=0).row()
+    assert (row["novel"], row["ignored"]) == (["on"], ["has"])
+
+
+def test_names_that_no_predicate_has(caplog: pytest.LogCaptureFixture) -> None:
+    rows = rows_of(1)
+    with pytest.raises(DataError) as caught:
+        scored(rows, SceneGraph(frozenset({"ridng"})))
+    assert str(caught.value) == "--novel: dataset 'd': not among the candidates: predicate 'ridng'"
+    assert caught.value.hint == "did you mean 'riding'?"
+    with pytest.raises(
+        DataError, match=r"^--ignore: dataset 'd': not among the candidates: 2 predicates: 'a', 'b'"
+    ):
+        scored(rows, SceneGraph(ignored=frozenset({"a", "b", "on"})))
+    logging.getLogger("vlm2vec_cli").propagate = True
+    scored(rows, SceneGraph(frozenset({"ridng", "on"})), resamples=0)
+    assert "dataset 'd': not among the candidates: predicate 'ridng' of --novel" in caplog.text
+
+
 def test_what_is_refused() -> None:
     rows = rows_of(0)
     del rows[7]["image_id"]
@@ -141,6 +182,8 @@ def test_what_is_refused() -> None:
     with pytest.raises(UsageError, match=r"^--main-metric: unknown metric 'sgg_recal@50'") as raised:
         SceneGraph(main="sgg_recal@50")
     assert "'sgg_recall@50'" in str(raised.value.hint)
+    with pytest.raises(UsageError, match=r"^--metrics: metric 'sgg_recall' needs a cutoff"):
+        SceneGraph(wanted=("sgg_recall",))
     with pytest.raises(DataError, match="no relation to compute sgg_recall_novel@50 from"):
         scored(rows_of(0), SceneGraph(main="sgg_recall_novel@50"))
     with pytest.raises(DataError, match="no relation to compute"):

@@ -88,8 +88,9 @@ def test_queries_without_relevant() -> None:
     assert (row["num_queries"], row["num_without_relevant"], row["main_score"]) == (1, 1, 1.0)
     row = scored(rows, Settings(resamples=0, no_relevant="zero")).row()
     assert (row["num_queries"], row["main_score"], row["metrics"]["recall@10"]) == (2, 0.5, 0.5)
-    with pytest.raises(DataError, match="nothing relevant for query 'r'"):
+    with pytest.raises(DataError, match="nothing relevant for query 'r'") as caught:
         scored(rows, Settings(no_relevant="error"))
+    assert "--no-relevant zero counts them as 0" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(

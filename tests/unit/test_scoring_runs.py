@@ -80,6 +80,27 @@ def test_a_trec_run_is_sorted_by_score() -> None:
             "run line 1: query 'q': the score rises",
         ),
         ("q Q0 a 1 1 x\n{}", "run line 2: expected QUERY Q0"),
+        (
+            '{"query": "q", "candidates": ["a"], "relevant": ["a"]}',
+            "run line 1: relevant: expected an object of gains, got a list",
+        ),
+        (
+            '{"query": "q", "candidates": ["a"], "relevant": {"a": 0}}',
+            "run line 1: relevant: a: expected a gain above 0, got 0",
+        ),
+        (
+            '{"prediction": ["a"], "label": ["a"], "rel_scores": ["x"]}',
+            "run line 1: rel_scores: entry 1: expected a number from 0, got 'x'",
+        ),
+        (
+            '{"prediction": ["a"], "label": ["a"], "rel_scores": [-1]}',
+            "run line 1: rel_scores: entry 1: expected a number from 0, got -1",
+        ),
+        (
+            '{"prediction": ["a"], "label": "a", "rel_scores": 1}',
+            "run line 1: rel_scores: expected a list of numbers, got a number",
+        ),
+        ('{"prediction": "a", "label": "a"}', "run line 1: candidates: expected a list of ids, got a string"),
     ],
 )
 def test_runs_that_are_none(text: str, message: str) -> None:
@@ -108,7 +129,7 @@ def test_a_run_scores_as_the_vectors_that_made_it(seed: int, ties: Ties) -> None
     run = runs.gather(written, {}, "x", print)
     (task,) = evaluate.plan(run.datasets.values(), settings)
     again = evaluate.by_run(task, settings, run.rankings["d"])
-    of_vectors = ("dim", "precision", "data_digest")
+    of_vectors = ("dim", "precision", "data_digest")  # a run alone does not know all candidates
     assert again.row() == {name: value for name, value in result.row().items() if name not in of_vectors}
     text = b"".join(rankings.trec_lines(result, 9)).decode()
     trec = list(runs.read_run(lines(text), "x"))

@@ -183,22 +183,23 @@ def test_digests_ignore_the_order_of_rows_and_see_everything_else() -> None:
         rng.standard_normal((3, 4)), rng.standard_normal((5, 4)), text="q", pool=["c0", "c1", "c2"]
     )
     first = scored(rows).task.digests
-    assert set(first) == {"data_digest", "text_digest"}
+    assert set(first) == {"judgement_digest", "data_digest", "text_digest"}
     shuffled = list(rows)
     random.Random(0).shuffle(shuffled)
     assert scored(shuffled).task.digests == first
-    changes: list[tuple[dict[str, Any], str]] = [
-        ({"text": "other"}, "text_digest"),
-        ({"instruction": "Find it."}, "text_digest"),
-        ({"relevant": {"c2": 1.0}}, "data_digest"),
-        ({"relevant": {"c0": 2.0}}, "data_digest"),
-        ({"pool": ["c0", "c1", "c2", "c2"]}, "data_digest"),
+    judged = ["judgement_digest", "data_digest"]
+    changes: list[tuple[dict[str, Any], list[str]]] = [
+        ({"text": "other"}, ["text_digest"]),
+        ({"instruction": "Find it."}, ["text_digest"]),
+        ({"relevant": {"c2": 1.0}}, judged),
+        ({"relevant": {"c0": 2.0}}, judged),
+        ({"pool": ["c0", "c1", "c2", "c2"]}, ["data_digest"]),
     ]
-    for change, name in changes:
+    for change, names in changes:
         other = scored([{**rows[5], **change} if row is rows[5] else row for row in rows]).task.digests
-        assert [one for one in first if other[one] != first[one]] == [name]
+        assert [one for one in first if other[one] != first[one]] == names
     bare = [{name: value for name, value in row.items() if name != "text"} for row in rows]
-    assert scored(bare).task.digests == {"data_digest": first["data_digest"]}
+    assert scored(bare).task.digests == {name: first[name] for name in judged}
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ COLUMNS = {
     )
     | column(st.lists(st.tuples(SOME, st.sampled_from([1.0, 0.0, float("nan")])), max_size=1), GAINS),
     "pool": column(st.lists(SOME, max_size=3), TEXTS) | column(st.lists(st.just(""), max_size=1), TEXTS),
+    "num_frames": column(st.integers(0, 3), pa.int64()) | column(st.integers(1, 3), pa.int64(), pa.int32()),
     "modality": column(SOME, TEXT),
     "fingerprint": column(SOME, TEXT),
     "precision": column(st.sampled_from(["float32", "int8"]), TEXT),

@@ -54,7 +54,7 @@ class Visuals:
         video = content.get("video")
         if not video:
             return []
-        num_frames = int(content.get("num_frames") or limits.num_frames)
+        num_frames = content.get("num_frames") or limits.num_frames
         name = video if isinstance(video, str) else tuple(video)
         return [
             self._once(

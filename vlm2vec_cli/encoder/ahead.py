@@ -25,8 +25,8 @@ class Ahead(Generic[Thing, Result]):
 
     Things are taken and given to threads by `next` and `top_up`, which the caller calls between pieces of
     its own work: as many as cost about `budget` together, judged by the results seen so far, at most `most`
-    and at least `least`. Without a pool `next` does the work itself. `waited` counts the seconds in which
-    `next` found its result not ready.
+    and at least `least`; `first` of them while there is no result. Without a pool `next` does the work
+    itself. `waited` counts the seconds in which `next` found its result not ready.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class Ahead(Generic[Thing, Result]):
         pool: ThreadPoolExecutor | None,
         *,
         budget: int,
+        first: int,
         least: int,
         most: int,
     ) -> None:
@@ -46,6 +47,7 @@ class Ahead(Generic[Thing, Result]):
         self._work = work
         self._cost = cost
         self._pool = pool
+        self._first = first
         self._least = least
         self._most = most
         self._waiting: deque[Future[Result]] = deque()
@@ -89,5 +91,5 @@ class Ahead(Generic[Thing, Result]):
 
     def _depth(self) -> int:
         if not self._spent:
-            return self._least
+            return self._first
         return min(self._most, max(self._least, self.budget * self._done // self._spent))

@@ -101,3 +101,10 @@ def free_bytes(device: torch.device) -> int | None:
     except OSError:
         return None
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), None)
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """PyTorch has a type of its own for accelerators alone, and not for what their libraries take."""
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        words in str(error) for words in ("can't allocate memory", "STATUS_ALLOC_FAILED")
+    )

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 _FIRST_PACKS = 1
 _WINDOW_PACKS = 8
 _WINDOW_ROWS = 4096
-_READ_AHEAD = 16  # rows prepared before the cost of one is known
+_READ_AHEAD = 16  # rows prepared while the cost of one is not known
 _WORKERS = 4
 
 Vector = NDArray[np.float32]
@@ -45,6 +45,13 @@ class Input(NamedTuple):
     content: Mapping[str, Any]
     root: Path
     place: str
+
+
+class _Row(NamedTuple):
+    """A prepared input and where it stands; None for one that was rejected."""
+
+    place: str
+    encoded: Encoded | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,36 +106,38 @@ class Encoder:
         num_packs = _FIRST_PACKS
         with self._pool() as pool:
             ahead = Ahead(
-                inputs, lambda one: None if one is None else self.prepared(one), _cost, pool,
-                budget=_WINDOW_PACKS * self.batch_tokens, least=_READ_AHEAD, most=_WINDOW_ROWS,
+                inputs, lambda one: None if one is None else (one.place, self.prepared(one)), _cost, pool,
+                budget=_WINDOW_PACKS * self.batch_tokens, first=_READ_AHEAD, least=self._workers + 1,
+                most=_WINDOW_ROWS,
             )  # fmt: skip
             stop: UserError | None = None
             while stop is None:
-                window: list[Encoded | None] = []
+                window: list[_Row] = []
                 left = num_packs * self.batch_tokens
                 num_packs = min(_WINDOW_PACKS, 2 * num_packs)
                 seen: set[str] = set()
                 while left > 0 and len(window) < _WINDOW_ROWS:
-                    prepared = ahead.next()
-                    if prepared is None:
+                    found = ahead.next()
+                    if found is None:
                         num_packs = _FIRST_PACKS
                         break
-                    if isinstance(prepared, Ended):
-                        stop = prepared.error
+                    if isinstance(found, Ended):
+                        stop = found.error
                         break
+                    place, prepared = found
                     if isinstance(prepared, UserError):
                         try:
                             reject(prepared)
                         except UserError as error:
                             stop = error
                             break
-                        window.append(None)
+                        window.append(_Row(place, None))
                     else:
-                        window.append(prepared)
+                        window.append(_Row(place, prepared))
                         left -= packs.added(prepared, seen)
                 yield from self._encoded(window, ahead.top_up)
                 self.waited = ahead.waited
-                if isinstance(prepared, Ended):
+                if isinstance(found, Ended):
                     break
             if stop:
                 raise stop
@@ -156,75 +165,96 @@ class Encoder:
     def _check_length(self, encoded: Encoded) -> None:
         """A text behind the model's last position costs hours and means nothing; who wants it says so."""
         positions = self.backbone.model.language_model.config.max_position_embeddings
-        if self.backbone.limits.max_length or encoded.visuals or encoded.num_tokens <= positions:
+        num_tokens = encoded.num_tokens - len(encoded.slots)
+        if num_tokens <= max(positions, self.backbone.limits.max_length or 0):
             return
         raise DataError(
-            f"text has {encoded.num_tokens:,} tokens, more than the model's {positions:,} positions",
-            hint=f"--max-length {positions} cuts such texts",
+            f"text has {num_tokens:,} tokens, more than the model's {positions:,} positions",
+            hint="no text is cut beside pictures: shorten it"
+            if encoded.visuals
+            else f"--max-length {positions} cuts such texts",
         )
 
-    def _encoded(
-        self, window: Sequence[Encoded | None], between: Callable[[], None]
-    ) -> Iterator[Vector | None]:
+    def _encoded(self, window: Sequence[_Row], between: Callable[[], None]) -> Iterator[Vector | None]:
         """The vectors of a window, in order; `between` is called before each forward pass."""
-        keys = [None if one is None else packs.key(one) for one in window]
-        distinct = {
-            key: one for key, one in zip(keys, window, strict=True) if key is not None and one is not None
-        }
-        names, inputs = list(distinct), list(distinct.values())
-        planned = list(packs.packs(inputs, self.batch_tokens))
+        keys = [None if row.encoded is None else packs.key(row.encoded) for row in window]
+        distinct: dict[bytes, tuple[str, Encoded]] = {}
+        for key, (place, encoded) in zip(keys, window, strict=True):
+            if key is not None and encoded is not None:
+                distinct.setdefault(key, (place, encoded))
+        names, places = list(distinct), [place for place, _ in distinct.values()]
+        inputs = [encoded for _, encoded in distinct.values()]
+        planned = self._planned(inputs, range(len(inputs)))
         vectors: dict[bytes, Vector] = {}
-        with _once(self.backbone, [[inputs[number] for number in pack] for pack in planned]):
-            for pack in planned:
+        with packs.once(self.backbone, [[inputs[number] for number in pack] for pack in planned]):
+            while planned:
                 between()
-                rows = self.forward([inputs[number] for number in pack])
+                budget = self.batch_tokens
+                pack, *planned = planned
+                rows = self.forward([inputs[number] for number in pack], [places[number] for number in pack])
                 vectors.update(zip((names[number] for number in pack), rows, strict=True))
+                if self.batch_tokens < budget:
+                    planned = self._planned(inputs, list(chain.from_iterable(planned)))
         for key in keys:
             yield None if key is None else vectors[key]
 
+    def _planned(self, inputs: Sequence[Encoded], numbers: Sequence[int]) -> list[list[int]]:
+        """The inputs of these numbers in packs, within the budget as it is now."""
+        found = packs.packs([inputs[number] for number in numbers], self.batch_tokens)
+        return [[numbers[at] for at in pack] for pack in found]
+
     @torch.inference_mode()
-    def forward(self, pack: Sequence[Encoded]) -> Vector:
-        """(inputs, dim) vectors of one pack; in halves where the memory does not suffice."""
+    def forward(self, pack: Sequence[Encoded], places: Sequence[str] = ()) -> Vector:
+        """(inputs, dim) vectors of one pack; in halves where the memory does not suffice.
+
+        `places` say where the inputs stand.
+        """
         try:
             states = self.backbone.forward(pack).float()
         except (torch.OutOfMemoryError, RuntimeError) as error:
-            if len(pack) == 1 or not _out_of_memory(error):
+            if not devices.out_of_memory(error):
                 raise
             states = None
         if states is None:  # outside of the handler, whose traceback would keep the states alive
-            return self._halves(pack)
+            return self._halves(pack, places)
         states = states[:, : self.dim]
         if self.normalize:
             states = functional.normalize(states, dim=-1)
         rows: Vector = states.cpu().numpy()
-        if not np.isfinite(rows).all():
-            raise UnavailableError("the model gives vectors that are not finite", place=self.model)
+        self._check_finite(rows, places)
         return rows
 
-    def _halves(self, pack: Sequence[Encoded]) -> Vector:
+    def _halves(self, pack: Sequence[Encoded], places: Sequence[str]) -> Vector:
+        if len(pack) == 1:
+            raise UnavailableError(
+                f"out of memory with this row alone, {packs.cost(pack[0]):,} tokens",
+                place="".join(places),
+                hint="--max-pixels, --num-frames or --max-length makes rows smaller",
+            )
         if self.backbone.model.device.type == "cuda":
             torch.cuda.empty_cache()
-        self.batch_tokens = max(1, min(self.batch_tokens, sum(map(packs.cost, pack))) // 2)
+        self.batch_tokens = max(1, min(self.batch_tokens, packs.together(pack) // 2))
         if not self._said:
             log.warning("out of memory: packs of %d tokens from here on, fewer if need be", self.batch_tokens)
             self._said = True
         middle = len(pack) // 2
-        return np.concatenate([self.forward(pack[:middle]), self.forward(pack[middle:])])
+        halves = (slice(middle), slice(middle, None))
+        return np.concatenate([self.forward(pack[half], places[half]) for half in halves])
+
+    def _check_finite(self, rows: Vector, places: Sequence[str]) -> None:
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if not len(bad):
+            return
+        named = [places[number] for number in bad[:3] if places]
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+        where = f": {', '.join(named)}{more}" if named else ""
+        whole = next(self.backbone.model.parameters()).dtype == torch.float32
+        raise UnavailableError(
+            f"the model gives vectors that are not finite{where}",
+            place=self.model,
+            hint="the weights are damaged: download the model again" if whole else "--dtype float32",
+        )
 
 
-def _cost(prepared: Encoded | UserError | None) -> int:
-    return 1 if prepared is None or isinstance(prepared, UserError) else packs.cost(prepared)
-
-
-def _once(
-    backbone: Backbone, planned: Sequence[Sequence[Encoded]]
-) -> contextlib.AbstractContextManager[None]:
-    """Where two packs need one picture, its features are kept between them."""
-    pictures = [{visual.key for one in pack for visual in one.visuals} for pack in planned]
-    shared = sum(map(len, pictures)) > len(set(chain.from_iterable(pictures)))
-    return backbone.seeing_once() if shared else contextlib.nullcontext()
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    """PyTorch has a type of its own for accelerators alone."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def _cost(found: tuple[str, Encoded | UserError] | None) -> int:
+    return 1 if found is None or isinstance(found[1], UserError) else packs.cost(found[1])

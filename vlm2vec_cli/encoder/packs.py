@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import sys
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
-from vlm2vec_cli.backbones import Encoded
+from vlm2vec_cli.backbones import Backbone, Encoded
 from vlm2vec_cli.engine import packing, tree
 
 
@@ -34,6 +37,15 @@ def packs(inputs: Sequence[Encoded], tokens: int) -> Iterator[list[int]]:
 
     What an input shares with the one before it costs nothing, nor does a picture that the pack already holds.
     """
+    return (pack for pack, _ in _costed(inputs, tokens))
+
+
+def together(inputs: Sequence[Encoded]) -> int:
+    """The cost of `inputs` as one pack."""
+    return sum(used for _, used in _costed(inputs, sys.maxsize))
+
+
+def _costed(inputs: Sequence[Encoded], tokens: int) -> Iterator[tuple[list[int], int]]:
     if not inputs:
         return
     sequences = packing.sequences(inputs)
@@ -46,9 +58,16 @@ def packs(inputs: Sequence[Encoded], tokens: int) -> Iterator[list[int]]:
         more = one.num_tokens - (tree.common(sequences[pack[-1]], sequences[number]) if pack else 0)
         more += sum(len(visual.patches) for visual in one.visuals if visual.key not in seen) // 4
         if pack and used + more > tokens:
-            yield pack
+            yield pack, used
             pack, seen, used, more = [], set(), 0, cost(one)
         pack.append(number)
         seen.update(visual.key for visual in one.visuals)
         used += more
-    yield pack
+    yield pack, used
+
+
+def once(backbone: Backbone, planned: Sequence[Sequence[Encoded]]) -> contextlib.AbstractContextManager[None]:
+    """Where two packs need one picture, its features are kept between them."""
+    pictures = [{visual.key for one in pack for visual in one.visuals} for pack in planned]
+    shared = sum(map(len, pictures)) > len(set(chain.from_iterable(pictures)))
+    return backbone.seeing_once() if shared else contextlib.nullcontext()

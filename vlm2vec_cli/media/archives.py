@@ -78,13 +78,18 @@ def compressed_tar(path: str, packing: str | None = None) -> DataError:
     )
 
 
-def open_archive(path: str, shown: str, container: str) -> Archive:
-    """The archive at `path` (`shown` in messages). Raises DataError if it is damaged or of another kind."""
+def refuse_compressed(path: str, shown: str, container: str) -> None:
+    """Raises DataError for a compressed tar, by its name or by its first bytes."""
     with open(path, "rb") as file:
         head = file.read(6)
     packing = next((name for magic, name in _MAGIC if head.startswith(magic)), None)
     if container == "compressed-tar" or (container == "tar" and packing):
         raise compressed_tar(shown, packing)
+
+
+def open_archive(path: str, shown: str, container: str) -> Archive:
+    """The archive at `path` (`shown` in messages). Raises DataError if it is damaged or of another kind."""
+    refuse_compressed(path, shown, container)
     try:
         return ZipArchive(path) if container == "zip" else TarArchive(path)
     except OSError:

@@ -49,6 +49,11 @@ def normal(name: str) -> str:
     return "" if plain == "." else plain
 
 
+def cache_folder() -> Path:
+    """Where the indices of archives in folders that cannot be written are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "vlm2vec"
+
+
 class _Headers(tarfile.TarFile):
     """A tar file read header by header."""
 
@@ -92,9 +97,8 @@ def _places(path: str) -> Iterator[Path]:
     """Where the index of an archive may be kept, in the order they are tried."""
     real = Path(os.path.realpath(path))
     yield real.with_name(f".{real.name}.index")
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     name = hashlib.sha256(os.fsencode(real)).hexdigest()[:32]
-    yield Path(cache) / "vlm2vec" / f"{name}.index"
+    yield cache_folder() / f"{name}.index"
 
 
 def _read(place: Path, stamp: list[int]) -> Members | None:

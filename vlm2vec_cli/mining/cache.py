@@ -19,6 +19,7 @@ from vlm2vec_cli.media import MediaReader
 from vlm2vec_cli.nearest import Floats
 
 WRITTEN_AT_ONCE = 1024
+WAIT_SECONDS = 60  # for another run that writes
 
 
 class Cache:
@@ -30,7 +31,7 @@ class Cache:
         self._waiting: list[tuple[bytes, bytes]] = []
         with self._reading():
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._base = sqlite3.connect(self._path, timeout=60)
+            self._base = sqlite3.connect(self._path, timeout=WAIT_SECONDS)
             self._base.execute("create table if not exists vectors (name blob primary key, vector blob)")
 
     def name(self, content: Mapping[str, Any], root: Path) -> bytes | None:
@@ -43,6 +44,8 @@ class Cache:
         except UserError:
             return None
         facts = [content.get("text"), content.get("instruction"), *media]
+        if content.get("num_frames") is not None:
+            facts.append(content["num_frames"])
         return hashlib.sha256(orjson.dumps(facts)).digest()
 
     def get(self, name: bytes) -> Floats | None:
@@ -77,6 +80,11 @@ class Cache:
     def _reading(self) -> Iterator[None]:
         try:
             yield
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise self._unreadable(str(error)) from error
+            fact, hint = "another run is using this cache", "wait for it, or name another folder with --cache"
+            raise DataError(fact, place=str(self._path), hint=hint) from error
         except (sqlite3.Error, OSError) as error:
             raise self._unreadable(str(error)) from error
 

@@ -25,11 +25,13 @@ Forbidden = list[dict[int, int]]
 class Choices:
     """A row a pair: units of its negatives (-1: none), scores (NaN: none), ranks (0: drawn), own positive.
 
+    `offers` are their places among what was offered (-1: none).
     `judged` and `judged_positives` are the same by the judge. `edges` are all candidates, mined or not,
     where `keep_edges`: pairs and groups, a pair's nearest first.
     """
 
     units: Ints
+    offers: Ints
     scores: Floats
     ranks: Ints
     positives: Floats
@@ -45,6 +47,7 @@ class Choices:
         shape = (num_pairs, num_negatives)
         unknown = np.full(num_pairs, np.nan, dtype=np.float32)
         return cls(
+            np.full(shape, -1, dtype=np.int64),
             np.full(shape, -1, dtype=np.int64),
             np.full(shape, np.nan, dtype=np.float32),
             np.zeros(shape, dtype=np.int64),
@@ -157,6 +160,7 @@ class Miner:
         here, columns = np.nonzero(candidate & (slots < num_negatives))
         to = (rows[here], slots[here, columns])
         self._choices.units[to] = self._pool.units[found.targets[here, columns]]
+        self._choices.offers[to] = self._pool.offers[found.targets[here, columns]]
         self._choices.ranks[to] = judged.ranks[here, columns]
         if self._search.has_scores:
             self._choices.scores[to] = found.scores[here, columns]
@@ -173,6 +177,7 @@ class Miner:
             targets, scores, opinions = self._drawn(row, taken, wanted, lowest[place])
             stop = count + len(targets)
             self._choices.units[row, count:stop] = self._pool.units[targets]
+            self._choices.offers[row, count:stop] = self._pool.offers[targets]
             self._choices.scores[row, count:stop] = scores
             self._choices.judged[row, count:stop] = opinions
 

@@ -32,7 +32,10 @@ Vectors: TypeAlias = Annotated[
 ]
 Corpus: TypeAlias = Annotated[str | None, _file("Items or vectors to mine from; else the pairs' positives.")]
 Across: TypeAlias = Annotated[bool, Option("--across-datasets", help="Mine from all datasets for each pair.")]
-Backend: TypeAlias = Annotated[settings.Backend, Option(help="How the nearest are found; faiss is optional.")]
+Backend: TypeAlias = Annotated[
+    settings.Backend,
+    Option(help="How the nearest are found; faiss is optional, and at the end of a window picks any equals."),
+]
 MediaIdentity: TypeAlias = Annotated[
     settings.MediaIdentity, Option(help="Pictures are the same by their bytes, or by their references.")
 ]

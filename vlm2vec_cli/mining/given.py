@@ -1,7 +1,8 @@
 """Vectors that are given: the rows of --vectors, and those of --corpus that have one.
 
-A row of --vectors belongs to every query (role query) or target (role candidate) whose text, image, video and
-instruction are equal to its own as written. Ids and datasets play no part: one content, one vector.
+A row of --vectors belongs to every query (role query) or target (role candidate) whose text, image, video,
+num_frames and instruction are equal to its own as written. Ids and datasets play no part: one content, one
+vector.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -9,16 +10,15 @@ from itertools import groupby
 from typing import Final
 
 from vlm2vec_cli.errors import DataError, UserError
-from vlm2vec_cli.mining.identity import literal_key
+from vlm2vec_cli.mining.identity import SEEN, literal_key
 from vlm2vec_cli.mining.pairs import Offers, Pairs
 from vlm2vec_cli.mining.vectors import Side, Vectors
 from vlm2vec_cli.schemas.base import Record, Row
-from vlm2vec_cli.schemas.content import NAMES
 from vlm2vec_cli.streams.batches import Batch
 
 OTHER_ROLE: Final = {"query": "candidate", "candidate": "query"}
 MAKER: Final = ("model", "fingerprint")
-OF_TARGET: Final = ("id", "dataset", "role", *NAMES, "positive_ids", "key", "document")
+OF_TARGET: Final = ("id", "dataset", "role", *SEEN, "positive_ids", "key", "document")
 
 
 def from_rows(
@@ -29,7 +29,7 @@ def from_rows(
     wanted = {role: side.by_literal() for role, side in side_of.items()}
     misplaced: set[tuple[str, bytes]] = set()
     for batch in batches:
-        literals = list(map(literal_key, batch.rows(NAMES)))
+        literals = list(map(literal_key, batch.rows(SEEN)))
         start = 0
         for role, rows in groupby(batch.column("role")):
             end = start + sum(1 for _ in rows)
@@ -150,7 +150,7 @@ def _take(
 
 
 def _absent(name: str, role: str, misplaced: bool) -> DataError:
-    hint = f"wanted: a row of role {role} with the same text, image, video and instruction"
+    hint = f"wanted: a row of role {role} with the same text, image, video, num_frames and instruction"
     if misplaced:
         hint = f'a row of role {OTHER_ROLE[role]} has this content: give it "role": "{role}"'
     return DataError(f"no vector in {name}", hint=hint)

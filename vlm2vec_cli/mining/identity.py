@@ -2,7 +2,7 @@
 
 Text is compared in NFC with runs of white space as one blank and none at the ends; media by their bytes, or
 by their references as written. On the side of targets an instruction makes no difference: the same picture
-asked for in other words is the same picture.
+asked for in other words is the same picture. Nor does how many frames the model sees of a video.
 """
 
 import hashlib
@@ -16,6 +16,9 @@ import orjson
 from vlm2vec_cli.errors import UserError
 from vlm2vec_cli.schemas import media_ref
 from vlm2vec_cli.schemas.content import NAMES
+
+SEEN = (*NAMES, "num_frames")
+"""The fields of a side that decide its vector."""
 
 Content = Mapping[str, Any]
 Identify = Callable[[str, Path], str]
@@ -33,13 +36,13 @@ def normal_text(text: str) -> str:
 
 
 def only_content(row: Content) -> dict[str, Any]:
-    """The content fields of a row or side, and no other."""
-    return {name: row[name] for name in NAMES if name in row}
+    """The fields of a row or side that decide its vector, and no other."""
+    return {name: row[name] for name in SEEN if name in row}
 
 
 def literal_key(content: Content) -> bytes:
-    """Equal for contents whose four fields are equal as written (16 bytes)."""
-    return _digest([content.get(name) for name in NAMES])
+    """Equal for contents whose `SEEN` fields are equal as written (16 bytes)."""
+    return _digest([content.get(name) for name in SEEN])
 
 
 def is_relative(content: Content) -> bool:

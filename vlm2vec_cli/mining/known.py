@@ -1,9 +1,10 @@
 """Which targets may never be mined for a pair, and by which rule.
 
 `positive` its own positive · `same_query` positives of pairs with the same query · `positive_ids` targets
-with an id in common · `key` targets with its key · `existing` negatives it came with · `same_document` other
-pages of the documents of all the answers before · `near_duplicate` pictures that look like theirs. All of
-them go by content: a copy of a known positive under another id is known as well.
+with an id in common, and where targets are labels those that an id spells · `key` targets with its key ·
+`existing` negatives it came with · `same_document` other pages of the documents of all the answers before ·
+`near_duplicate` pictures that look like theirs. All of them go by content: a copy of a known positive under
+another id is known as well.
 """
 
 from collections.abc import Iterable, Iterator
@@ -54,6 +55,9 @@ class Known:
         for mark in self._pairs.marks.get(row, ()):
             for group in self._with(mark):
                 yield group, OF_MARK[mark[1]]
+            label = self._pairs.group_named(mark[2]) if mark[1] == "id" else None
+            if label is not None:
+                yield label, POSITIVE_IDS
 
     def _with(self, mark: Mark) -> Iterator[int]:
         """The groups that carry a mark, in its dataset or in what serves all datasets."""

@@ -130,6 +130,7 @@ def given(neighbors: Neighbors, pairs: Pairs, pool: Pool, settings: Settings) ->
     lists: list[list[tuple[int, float]]] = []
     for group in pool.at:
         lists.append([])
+        listed: set[int] = set()
         for name, score in by_group.get(group, ()):
             other = pairs.label_group(name)
             if other not in at and settings.label_field == TEXT_OF_POSITIVE:
@@ -137,7 +138,8 @@ def given(neighbors: Neighbors, pairs: Pairs, pool: Pool, settings: Settings) ->
                 units.append(pairs.add_text_target(name))
             if other not in at:
                 unknown.add(name)
-            elif other != group and len(lists[-1]) < settings.num_neighbors:
+            elif other != group and len(lists[-1]) < settings.num_neighbors and at[other] not in listed:
+                listed.add(at[other])
                 lists[-1].append((at[other], 0.0 if score is None else score))
     table = nothing(len(lists), max(map(len, lists), default=0))
     for place, entries in enumerate(lists):
@@ -145,5 +147,6 @@ def given(neighbors: Neighbors, pairs: Pairs, pool: Pool, settings: Settings) ->
             table.targets[place, column], table.scores[place, column] = target, score
     has_scores = all(score is not None for entries in by_group.values() for _, score in entries)
     unlisted = sum(group not in by_group for group in pool.at)
-    larger = replace(pool, at=at, units=np.array(units, dtype=np.int64))
+    offers = np.concatenate([pool.offers, np.full(len(units) - len(pool), -1, dtype=np.int64)])
+    larger = replace(pool, at=at, units=np.array(units, dtype=np.int64), offers=offers)
     return Given(larger, table, has_scores, unlisted, len(unknown))

@@ -19,19 +19,26 @@ Mark = tuple[str, str, str]  # dataset, "id", "key", "document" or "file", value
 
 @dataclass
 class Offers:
-    """What may be mined, in order: dataset, id, unit and group of each, and whether it is called a query."""
+    """What may be mined, in order: dataset, id, unit and group of each, and whether it is called a query.
+
+    `ids` settle ties; `names` are the targets' own ids, None where they have none.
+    """
 
     from_corpus: bool = False
     datasets: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
+    names: list[str | None] = field(default_factory=list)
     units: "array[int]" = field(default_factory=numbers)
     groups: "array[int]" = field(default_factory=numbers)
     queries: bytearray = field(default_factory=bytearray)
 
-    def add(self, dataset: str, id: str, unit: int, group: int, *, query: bool = False) -> None:
+    def add(
+        self, dataset: str, id: str, unit: int, group: int, *, name: str | None, query: bool = False
+    ) -> None:
         """One more."""
         self.datasets.append(dataset)
         self.ids.append(id)
+        self.names.append(name)
         self.units.append(unit)
         self.groups.append(group)
         self.queries.append(query)
@@ -43,6 +50,7 @@ class Offers:
             other.ids[place],
             other.units[place],
             other.groups[place],
+            name=other.names[place],
             query=bool(other.queries[place]),
         )
 
@@ -51,8 +59,9 @@ class Pairs:
     """Columns about the pairs, a value a row; `spooled` is the place of the row itself in `spool`.
 
     `label_field` None: targets are contents. Else a dotted path to each pair's label: targets are labels, and
-    `names` are the units of the labels' own texts. `looks` are told of every target's picture; with
-    `by_document`, `documents` are the marks of the documents that a group of targets is part of.
+    `names` are the units of the labels' own texts. `target_ids` are the ids that positives have. `looks` are
+    told of every target's picture; with `by_document`, `documents` are the marks of the documents that a
+    group of targets is part of.
     """
 
     def __init__(
@@ -79,6 +88,7 @@ class Pairs:
         self.query_group, self.positive_group = numbers(), numbers()
         self.origin, self.number, self.spooled = numbers(), numbers(), numbers()
         self.alive = bytearray()
+        self.target_ids: dict[int, str] = {}
         self.marks: dict[int, tuple[Mark, ...]] = {}
         self.existing: dict[int, list[bytes]] = {}
         self.marked: defaultdict[Mark, dict[int, None]] = defaultdict(dict)  # groups that carry the mark
@@ -108,19 +118,23 @@ class Pairs:
         self.positive_group.append(group)
         if label is not None and group not in self.labels:
             self.labels[group] = label
-            own = self.positive[-1] if self.names is self.targets else None
-            self.names_of[group] = self.names.add({"text": label}, origin, number) if own is None else own
+            unit = self.positive[-1] if self.names is self.targets else None
+            self.names_of[group] = self.names.add({"text": label}, origin, number) if unit is None else unit
         self.ids.append(row["id"])
         self.datasets.append(self._dataset_names.setdefault(row["dataset"], row["dataset"]))
         self.origin.append(origin)
         self.number.append(number)
         self.alive.append(True)
         self.spooled.append(self.spool.add(row))
-        marks = tuple(_marks(row, row["positive"]))
+        own = row["positive"].get("id")
+        if own is not None:
+            self.target_ids[at] = str(own)
+        marks = tuple(_marks(row, [*row.get("positive_ids", ()), own]))
         if marks:
             self.marks[at] = marks
-            for mark in marks:
-                self._named.add(mark[1:])
+            self._named.update(mark[1:] for mark in marks)
+            # A positive that names itself is no other of the candidates that answer its query.
+            for mark in marks if own is None else _marks(row, [own]):
                 self.marked[mark][group] = None
         if existing:
             self.existing[at] = existing
@@ -131,6 +145,12 @@ class Pairs:
         keys = (self._label_keys.get(key, key) for key in self.existing.get(row, ()))
         groups = (self.targets.group_if_known(key) for key in keys)
         return [group for group in groups if group is not None]
+
+    def group_named(self, label: str) -> int | None:
+        """The group of a label that is a target already; None where targets are no labels."""
+        if self.label_field is None:
+            return None
+        return self.targets.group_if_known(self.identity.label(label))
 
     def label_group(self, label: str) -> int:
         """The group of a label, whether some pair has it or not."""
@@ -157,7 +177,8 @@ class Pairs:
         """The positives of the pairs that are still alive."""
         offers = Offers()
         for row in self.living():
-            offers.add(self.datasets[row], self.ids[row], self.positive[row], self.positive_group[row])
+            at = self.datasets[row], self.ids[row], self.positive[row], self.positive_group[row]
+            offers.add(*at, name=self.target_ids.get(row))
         return offers
 
     def living(self) -> Iterable[int]:
@@ -174,8 +195,8 @@ class Pairs:
         self._look(group, row, record)
         unit = self.targets.add(row, self.origins.add(record), record.number)
         self._file(group, row["dataset"], row, record)
-        offers.add(row["dataset"], row["id"], unit, group, query=row["role"] == "query")
-        for mark in _marks(row, row):
+        offers.add(row["dataset"], row["id"], unit, group, name=row["id"], query=row["role"] == "query")
+        for mark in _marks(row, [*row.get("positive_ids", ()), row["id"]]):
             if mark[1:] in self._named:
                 self.marked[mark][group] = None
         return unit
@@ -197,8 +218,8 @@ class Pairs:
             self.marked[mark][group] = None
 
 
-def _marks(row: Row, target: Row) -> Iterable[Mark]:
-    for name in dict.fromkeys([*row.get("positive_ids", ()), target.get("id")]):
+def _marks(row: Row, ids: Iterable[Any]) -> Iterable[Mark]:
+    for name in dict.fromkeys(ids):
         if name is not None:
             yield row["dataset"], "id", str(name)
     if row.get("key") is not None:

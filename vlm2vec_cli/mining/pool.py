@@ -15,14 +15,15 @@ from vlm2vec_cli.nearest import Ints
 class Pool:
     """Pairs and their targets: distinct groups in the order that settles ties.
 
-    `rows` (R,) are numbers of pairs, `units` (N,) the targets' contents; `at` is the place of a group. The
-    first `num_drawable` targets are what is drawn from at random. `num_offers` counts the targets before
-    copies fell together.
+    `rows` (R,) are numbers of pairs, `units` (N,) the targets' contents, `offers` (N,) where they were
+    offered (-1: only in a list of neighbours); `at` is the place of a group. The first `num_drawable` targets
+    are what is drawn from at random. `num_offers` counts the targets before copies fell together.
     """
 
     name: str
     rows: Ints
     units: Ints
+    offers: Ints
     at: dict[int, int]
     num_drawable: int
     num_offers: int
@@ -74,6 +75,7 @@ def _pool(name: str, rows: Sequence[int], offered: Sequence[int], pairs: Pairs, 
         name,
         np.array(rows, dtype=np.int64),
         np.array(units, dtype=np.int64),
+        np.array(chosen, dtype=np.int64),
         {offers.groups[one]: place for place, one in enumerate(chosen)},
         len(chosen),
         len(offered),

@@ -95,7 +95,7 @@ class Run:
                 pool, search = self._search(pool, neighbors, extra)
                 Miner(self._pairs, pool, known, search, settings, choices, judge).mine()
             order = written.order(self._pairs, found, choices, settings)
-            session.write(written.rows(self._pairs, choices, settings, order), PAIR)
+            session.write(written.rows(self._pairs, offers, choices, settings, order), PAIR)
             if settings.audit is not None:
                 page = audit.page(self._pairs, choices, settings, audit.Pictures(self._media))
                 save(settings.audit, page)

@@ -35,11 +35,11 @@ class Summary:
     facts: dict[str, Any]
 
     def show(self) -> None:
-        """A line a dataset on stderr, with -v the table below it."""
+        """A line a dataset on stderr, and the table below it."""
         for name, one in self.facts["datasets"].items():
             log.info("%s", _line(name, one))
             for line in _table(one):
-                log.debug("%s", line)
+                log.info("%s", line)
         low = self.facts.get("low_positives")
         if low and low["count"]:
             first = ", ".join(f"{one['place']} ({one['score']:.4f})" for one in low["pairs"][:NAMED])

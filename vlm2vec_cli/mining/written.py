@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from vlm2vec_cli.mining.batches import batches, linked
 from vlm2vec_cli.mining.choose import Choices
-from vlm2vec_cli.mining.pairs import Pairs
+from vlm2vec_cli.mining.pairs import DEFAULT_DATASET, Offers, Pairs
 from vlm2vec_cli.mining.pool import Pool
 from vlm2vec_cli.mining.settings import Settings
 from vlm2vec_cli.schemas.base import Row
@@ -30,7 +30,7 @@ def order(pairs: Pairs, pools: Iterable[Pool], choices: Choices, settings: Setti
             number += 1
 
 
-def rows(pairs: Pairs, choices: Choices, settings: Settings, order: Order) -> Iterator[Row]:
+def rows(pairs: Pairs, offers: Offers, choices: Choices, settings: Settings, order: Order) -> Iterator[Row]:
     """The pairs with their negatives: those they had, then the mined ones, nearest first, then drawn ones."""
     counts = choices.counts()
     for row, batch in order:
@@ -39,9 +39,12 @@ def rows(pairs: Pairs, choices: Choices, settings: Settings, order: Order) -> It
         for slot in range(counts[row]):
             rank = int(choices.ranks[row, slot])
             negative = pairs.targets.content(int(choices.units[row, slot]))
-            for name, score in (("score", choices.scores[row, slot]), ("rescore", choices.judged[row, slot])):
+            name = _id(offers, int(choices.offers[row, slot]), pairs.datasets[row])
+            if name is not None:
+                negative["id"] = name
+            for fact, score in (("score", choices.scores[row, slot]), ("rescore", choices.judged[row, slot])):
                 if score == score:
-                    negative[name] = round(float(score), 6) + 0.0
+                    negative[fact] = round(float(score), 6) + 0.0
             if rank:
                 negative["rank"] = rank
             negative["source"] = settings.method if rank else "random"
@@ -50,3 +53,10 @@ def rows(pairs: Pairs, choices: Choices, settings: Settings, order: Order) -> It
         if batch is not None:
             out["batch"] = batch
         yield out
+
+
+def _id(offers: Offers, offer: int, dataset: str) -> str | None:
+    """The id of a negative, as far as it means the same target in the pair's dataset."""
+    if offer < 0 or offers.datasets[offer] not in (dataset, DEFAULT_DATASET):
+        return None
+    return offers.names[offer]

@@ -18,7 +18,7 @@ import orjson
 
 from vlm2vec_cli import progress
 from vlm2vec_cli.errors import DataError, MissingError, UserError
-from vlm2vec_cli.media import MediaPolicy, MediaReader
+from vlm2vec_cli.media import Apart, MediaPolicy, MediaReader
 from vlm2vec_cli.preparing.plan import Plan
 from vlm2vec_cli.readers import References
 from vlm2vec_cli.schemas.base import Row
@@ -61,7 +61,7 @@ def examine(todo: Plan, *, quiet: bool = False) -> Report:
     """Opens the media of all rows that `todo` gives, several at a time. Holds the distinct references."""
     report = Report()
     root = Path.cwd()
-    media = MediaReader(MediaPolicy(trust_paths=True))
+    media = MediaReader(MediaPolicy(trust_paths=True), decode=Apart())
     workers = min(32, 2 * (cpu_count() or 1))
     asked = progress.bar(_asked(todo, root, report), label="check", unit="medium", quiet=quiet)
     with ThreadPoolExecutor(workers) as pool:

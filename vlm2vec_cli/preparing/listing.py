@@ -9,10 +9,14 @@ from vlm2vec_cli.schemas.base import Row
 FORMS = ("text", "jsonl")
 
 
-def show(listed: list[Row], form: str) -> str:
-    """A listing as `form` asks: "jsonl", an object a line, or "text". UsageError for any other form."""
+def check_form(what: str, form: str) -> None:
+    """UsageError for a form that `what`, a list or a check, is not written in."""
     if form not in FORMS:
-        raise UsageError(f"--format: a list is {' or '.join(FORMS)}, not {form}")
+        raise UsageError(f"--format: {what} is {' or '.join(FORMS)}, not {form}")
+
+
+def show(listed: list[Row], form: str) -> str:
+    """A listing as `form` asks: "jsonl", an object a line, or "text"."""
     if form == "jsonl":
         return b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in listed).decode()
     return table(listed)

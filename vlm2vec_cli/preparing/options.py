@@ -41,6 +41,15 @@ Check = Annotated[
     bool, typer.Option("--check", help="Write no rows: open every medium they name, report what is wrong.")
 ]
 List = Annotated[bool, typer.Option("--list", help="Show the catalogue and what of it is under --root.")]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="Output format where the file's suffix does not say: jsonl, parquet; text, jsonl with --list or "
+        "--check.",
+    ),
+]
 Side = Annotated[str, typer.Option("--side", metavar="query|candidate|both", help="Rows of one side only.")]
 Plain = Annotated[bool, typer.Option("--no-instruction", help="Texts without the tasks' instructions.")]
 Sample = Annotated[

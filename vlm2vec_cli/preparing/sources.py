@@ -58,7 +58,7 @@ def _under(root: Path, request: Request) -> Contents:
     elif request.source == "mmeb-eval":
         known = catalogue.first_tasks()
     elif request.source == "mmeb-train":
-        known = _subsets(root)
+        known = _subsets(root) if request.root else catalogue.train_sources("mmeb-train")
     elif request.source == "hard-negatives":
         known = catalogue.hard_negatives()
     elif request.source == "mix":

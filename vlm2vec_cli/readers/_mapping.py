@@ -148,7 +148,7 @@ def typed(row: Row, kind: Kind) -> Row:
 
 
 def _converted(word: str, value: Any) -> Any:
-    if word in ("number", "integer") and isinstance(value, str):
+    if word in ("number", "integer", "count") and isinstance(value, str):
         try:
             return float(value)
         except ValueError:

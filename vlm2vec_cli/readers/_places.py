@@ -2,11 +2,11 @@
 
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from vlm2vec_cli.errors import DataError, MissingError
 from vlm2vec_cli.media import archives
@@ -107,6 +107,10 @@ class Places:
         if pieces and pieces[0].command:
             return pieces[0].shown()
         return f"they are in {', '.join(one.shown() for one in pieces)}" if pieces else None
+
+
+Find: TypeAlias = Callable[[tuple[Path, ...]], Places]
+"""The places of some folders, for readers whose rows are looked for in different ones."""
 
 
 def _names(path: str | Path, *, folders: bool) -> set[str]:

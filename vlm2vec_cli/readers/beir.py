@@ -11,7 +11,7 @@ Source: Thakur et al. 2021 (BEIR); VLM2Vec V2 (TIGER-AI-Lab/VLM2Vec), parsers vi
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 
 from vlm2vec_cli.catalogue import Entry
@@ -19,7 +19,7 @@ from vlm2vec_cli.errors import DataError, MissingError, UserError
 from vlm2vec_cli.readers import Found, Raw, Side
 from vlm2vec_cli.readers._cells import Held, held, path_in, shallow
 from vlm2vec_cli.readers._items import Offer, candidates, queries, query
-from vlm2vec_cli.readers._places import Places
+from vlm2vec_cli.readers._places import Find, Places
 from vlm2vec_cli.readers._raw import found_in
 from vlm2vec_cli.readers._rows import RawRow, annotations, rows, split_files
 from vlm2vec_cli.readers._text import IMAGE, joined
@@ -136,6 +136,7 @@ def _query(entry: Entry, raw: Raw, gains: dict[str, dict[str, float]], row: RawR
 def _corpus(entry: Entry, raw: Raw) -> Iterator[Row]:
     """The candidates, file by file: each may hold its pictures in another way."""
     kinds: dict[Path, Held] = {}
+    places: Find = cache(partial(Places, raw))  # of each, what is listed is kept
     plain: dict[str, Held] = {"image": "value"}
 
     def source() -> Iterator[RawRow]:
@@ -145,15 +146,15 @@ def _corpus(entry: Entry, raw: Raw) -> Iterator[Row]:
             columns = (*CORPUS_IDS, "title", "text", *shallow(["image"], found))
             yield from rows([path], (), raw, columns)
 
-    return candidates(entry, raw, source(), partial(_offers, entry, raw, kinds))
+    return candidates(entry, raw, source(), partial(_offers, entry, raw, kinds, places))
 
 
-def _offers(entry: Entry, raw: Raw, kinds: dict[Path, Held], row: RawRow) -> Iterator[Offer]:
+def _offers(entry: Entry, raw: Raw, kinds: dict[Path, Held], places: Find, row: RawRow) -> Iterator[Offer]:
     key = row.identifier(_present(row, CORPUS_IDS) or CORPUS_IDS[0])
 
     def content() -> Row:
         text = joined(row.text("title"), row.text("text"))
-        picture = _picture(entry, raw, kinds[row.path], key, row)
+        picture = _picture(entry, raw, kinds[row.path], places, key, row)
         if picture is None and not text:
             raise DataError("the row has neither text nor picture")
         prompt = joined(_instruction(entry, raw, "target"), text, IMAGE if picture else "")
@@ -162,15 +163,15 @@ def _offers(entry: Entry, raw: Raw, kinds: dict[Path, Held], row: RawRow) -> Ite
     yield key, content
 
 
-def _picture(entry: Entry, raw: Raw, kind: Held, key: str, row: RawRow) -> str | None:
+def _picture(entry: Entry, raw: Raw, kind: Held, places: Find, key: str, row: RawRow) -> str | None:
     if kind == "bytes":
         return raw.references.of(row.path.parent, f"{row.path.name}!image[{row.index}]")
     if path := path_in(row.values.get("image")):
-        return Places(raw, (row.path.parent, row.path.parent.parent, raw.root)).reference("image", path)
+        return places((row.path.parent, row.path.parent.parent, raw.root)).reference("image", path)
     local = entry.get("local") or {}
     if "image_root" not in local:
         return None
-    return Places(raw, (raw.root / local["image_root"],)).reference("image", page_file(entry["parser"], key))
+    return places((raw.root / local["image_root"],)).reference("image", page_file(entry["parser"], key))
 
 
 def page_file(parser: str, key: str) -> str:

@@ -1,8 +1,8 @@
 """Files as they lie around: a row for each picture, PDF page and video; folders and archives are entered.
 
 Paths, patterns and lists of paths come in the entry's `paths`. An id is the path relative to the root, with
-the page behind it, so that it stays the same from run to run. Files of other kinds in folders are left out,
-and counted.
+the page behind it, so that it stays the same from run to run. Files of other kinds in folders, patterns and
+archives are left out, and counted; one that was named itself is refused.
 Source: this project.
 """
 
@@ -13,21 +13,35 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from vlm2vec_cli.catalogue import Entry
 from vlm2vec_cli.errors import DataError, MissingError, UserError
+from vlm2vec_cli.media import MediaPolicy, archives
 from vlm2vec_cli.media.sampling import natural_key
 from vlm2vec_cli.readers import Raw, Side
 from vlm2vec_cli.readers._media import with_frames
 from vlm2vec_cli.schemas.base import Row
+from vlm2vec_cli.schemas.media_ref import CONTAINER_SUFFIXES
 
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2", ".ppm")
 KINDS = {
-    **dict.fromkeys((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"), "image"),
+    **dict.fromkeys(PICTURES, "image"),
     **dict.fromkeys((".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".mpg", ".mpeg"), "video"),
     ".pdf": "pdf",
     ".zip": "zip",
     ".tar": "tar",
 }
+COMPRESSED_TARS = tuple(suffix for suffix, kind in CONTAINER_SUFFIXES.items() if kind == "compressed-tar")
+HIDDEN = "hidden file"
+
+
+class Part(NamedTuple):
+    """A row's worth of a file: the field it belongs in, the end of its reference, a page's text."""
+
+    field: str
+    inside: str = ""
+    text: str = ""
 
 
 def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Row]:
@@ -45,56 +59,80 @@ def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Row]:
 
 def _paths(raw: Raw, typed: str) -> Iterator[Path]:
     try:
-        yield from _expanded(raw.root, typed)
+        yield from _expanded(raw, typed)
     except UserError as error:
         raw.reject(error.at(typed))
 
 
-def _expanded(root: Path, typed: str) -> Iterator[Path]:
+def _expanded(raw: Raw, typed: str) -> Iterator[Path]:
     """The files that a path, a folder or a pattern stands for. Raises MissingError for none."""
-    path = root / typed
+    path = raw.root / typed
+    if path.is_file() and _kind(path.name) is None:
+        hint = "in folders and patterns such files are left out"
+        raise DataError("is no picture, PDF, video, zip or tar", hint=hint)
     if path.exists():
-        yield from _walk(path) if path.is_dir() else (path,)
+        yield from _walk(raw, path) if path.is_dir() else (path,)
         return
-    matches = sorted(glob.glob(str(path), recursive=True), key=natural_key) if glob.has_magic(typed) else []
+    if not glob.has_magic(typed):
+        raise MissingError("no such file or folder")
+    matches = sorted(glob.glob(typed, root_dir=raw.root, recursive=True), key=natural_key)
     if not matches:
-        raise MissingError(
-            "no file matches this pattern" if glob.has_magic(typed) else "no such file or folder"
-        )
-    for one in map(Path, matches):
-        yield from _walk(one) if one.is_dir() else (one,)
+        raise MissingError("no file matches this pattern")
+    for one in (raw.root / match for match in matches):
+        yield from _walk(raw, one) if one.is_dir() else (one,)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(raw: Raw, folder: Path) -> Iterator[Path]:
     for here, folders, names in os.walk(folder, onerror=_unreadable):
         folders.sort(key=natural_key)
-        yield from (Path(here, name) for name in sorted(names, key=natural_key) if not name.startswith("."))
+        for name in sorted(names, key=natural_key):
+            if _hidden(name):
+                raw.left_out(HIDDEN)
+            else:
+                yield Path(here, name)
 
 
 def _unreadable(error: OSError) -> None:
     raise MissingError(f"cannot be read: {error.strerror}", place=str(error.filename)) from error
 
 
+def _kind(name: str) -> str | None:
+    """Of a file, by its name: image, video, pdf, zip, tar, compressed-tar; None for another."""
+    plain = name.lower()
+    return "compressed-tar" if plain.endswith(COMPRESSED_TARS) else KINDS.get(os.path.splitext(plain)[1])
+
+
+def _hidden(name: str) -> bool:
+    """Whether a file or member is not for people, by its name or by the folder that macOS adds to a zip."""
+    return posixpath.basename(name).startswith(".") or "__MACOSX" in name.split("/")
+
+
 def _rows(entry: Entry, raw: Raw, path: Path) -> Iterator[Row]:
-    kind = KINDS.get(path.suffix.lower())
+    kind = _kind(path.name)
     if kind is None:
         raw.left_out("file that is no picture, PDF, video, zip or tar")
         return
     typed = os.path.relpath(path, raw.root)
     name = Path(path).as_posix() if typed.startswith("..") else Path(typed).as_posix()
     reference = raw.references.of(path.parent, path.name)
+    for part in _parts(entry, raw, path, kind):
+        content = {part.field: reference + part.inside, **({"text": part.text} if part.text else {})}
+        yield _row(entry, raw, name + part.inside, content)
+
+
+def _parts(entry: Entry, raw: Raw, path: Path, kind: str) -> Iterator[Part]:
+    """What a file holds: itself, its pages or its members. One that cannot be read is rejected."""
+    with_text = entry.get("with_text", False)
     try:
         if kind == "pdf":
-            for inside, text in _pages(path, with_text=entry.get("with_text", False)):
-                content = {"image": reference + inside, **({"text": text} if text else {})}
-                yield _row(entry, raw, name + inside, content)
-            return
-        members = _members(path, kind) if kind in ("zip", "tar") else [(kind, "")]
+            yield from _pages(str(path), with_text=with_text)
+        elif kind in ("zip", "tar", "compressed-tar"):
+            archives.refuse_compressed(str(path), str(path), kind)
+            yield from _members(raw, path, kind, with_text=with_text)
+        else:
+            yield Part(kind)
     except UserError as error:
         raw.reject(error.at(str(path)))
-        return
-    for field, inside in members:
-        yield _row(entry, raw, name + inside, {field: reference + inside})
 
 
 def _row(entry: Entry, raw: Raw, identifier: str, content: Row) -> Row:
@@ -104,8 +142,30 @@ def _row(entry: Entry, raw: Raw, identifier: str, content: Row) -> Row:
     return with_frames(row, entry, raw)
 
 
-def _members(path: Path, container: str) -> list[tuple[str, str]]:
-    """Field and reference part of the pictures and videos in an archive, in natural order."""
+def _members(raw: Raw, path: Path, container: str, *, with_text: bool) -> Iterator[Part]:
+    """The pictures, videos and pages of documents in an archive, in natural order."""
+    archive: archives.Archive | None = None
+    for name in sorted(_names(path, container), key=natural_key):
+        plain, kind = name.removeprefix("./"), _kind(name)
+        if _hidden(plain):
+            raw.left_out(HIDDEN)
+        elif kind in ("image", "video"):
+            yield Part(kind, f"!{plain}")
+        elif kind != "pdf":
+            raw.left_out("file in an archive that is no picture, PDF or video")
+        else:
+            try:
+                if archive is None:
+                    archive = archives.open_archive(str(path), str(path), container)
+                content = archive.read(archives.member_name(name), MediaPolicy().max_bytes)
+                for page in _pages(content, with_text=with_text):
+                    yield page._replace(inside=f"!{plain}{page.inside}")
+            except UserError as error:
+                raw.reject(error.at(f"{path}!{plain}"))
+
+
+def _names(path: Path, container: str) -> list[str]:
+    """The files in an archive. DataError for one that is damaged, or reaches out of itself."""
     try:
         if container == "zip":
             with zipfile.ZipFile(path) as packed:
@@ -126,8 +186,7 @@ def _members(path: Path, container: str) -> list[tuple[str, str]]:
                 f"the {container} member {name!r} leaves the archive",
                 hint="pack it anew, with relative names",
             )
-    kinds = ((KINDS.get(os.path.splitext(name)[1].lower()), name) for name in sorted(names, key=natural_key))
-    return [(kind, f"!{name.removeprefix('./')}") for kind, name in kinds if kind in ("image", "video")]
+    return names
 
 
 def _leads_out(one: tarfile.TarInfo) -> bool:
@@ -139,13 +198,13 @@ def _leads_out(one: tarfile.TarInfo) -> bool:
     return target.startswith(("/", "../")) or target == ".."
 
 
-def _pages(path: Path, *, with_text: bool) -> Iterator[tuple[str, str]]:
-    """The reference part of each page, and its text where it is wanted."""
+def _pages(source: str | bytes, *, with_text: bool) -> Iterator[Part]:
+    """The pages of a document, a path or its content, with their texts where these are wanted."""
     from vlm2vec_cli.media.pages import Document  # only PDFs need MuPDF
 
     try:
-        document = Document(str(path))
+        document = Document(source)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}") from error
     for page in range(1, document.num_pages + 1):
-        yield f"#page={page}", document.text(page) if with_text else ""
+        yield Part("image", f"#page={page}", document.text(page) if with_text else "")

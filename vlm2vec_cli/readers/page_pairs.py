@@ -10,7 +10,7 @@ Source: the datasets vidore/colpali_train_set and openbmb/VisRAG-Ret-Train-In-do
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from vlm2vec_cli.catalogue import Entry
@@ -18,7 +18,7 @@ from vlm2vec_cli.errors import DataError
 from vlm2vec_cli.readers import Found, Raw, Side
 from vlm2vec_cli.readers._cells import Held, held, path_in, shallow
 from vlm2vec_cli.readers._items import pairs
-from vlm2vec_cli.readers._places import Places
+from vlm2vec_cli.readers._places import Find, Places
 from vlm2vec_cli.readers._raw import found_in
 from vlm2vec_cli.readers._rows import RawRow, annotations, rows
 from vlm2vec_cli.readers._text import IMAGE, joined
@@ -28,7 +28,8 @@ from vlm2vec_cli.schemas.base import Row
 def read(entry: Entry, raw: Raw, side: Side) -> Iterator[Row]:
     """The pairs of one set."""
     kinds: dict[Path, Held] = {}
-    return pairs(entry, raw, _rows(entry, raw, kinds), partial(_pair, entry, raw, kinds))
+    places: Find = cache(partial(Places, raw))  # of each, what is listed is kept
+    return pairs(entry, raw, _rows(entry, raw, kinds), partial(_pair, entry, raw, kinds, places))
 
 
 def found(entry: Entry, raw: Raw) -> Found:
@@ -50,8 +51,8 @@ def _rows(entry: Entry, raw: Raw, kinds: dict[Path, Held]) -> Iterator[RawRow]:
             yield replace(row, number=number)
 
 
-def _pair(entry: Entry, raw: Raw, kinds: dict[Path, Held], row: RawRow) -> Row:
-    question, page = row.text("query"), _page(raw, row, kinds[row.path])
+def _pair(entry: Entry, raw: Raw, kinds: dict[Path, Held], places: Find, row: RawRow) -> Row:
+    question, page = row.text("query"), _page(raw, row, kinds[row.path], places)
     if not question:
         raise DataError("query: the row has no text")
     if entry["direction"] == "answer":
@@ -67,10 +68,10 @@ def _pair(entry: Entry, raw: Raw, kinds: dict[Path, Held], row: RawRow) -> Row:
     }
 
 
-def _page(raw: Raw, row: RawRow, kind: Held) -> str:
+def _page(raw: Raw, row: RawRow, kind: Held, places: Find) -> str:
     if kind == "bytes":
         return raw.references.of(row.path.parent, f"{row.path.name}!image[{row.index}]")
     path = path_in(row.values.get("image"))
     if path is None:
         raise DataError("image: the row has no page")
-    return Places(raw, (row.path.parent, row.path.parent.parent, raw.root)).reference("image", path)
+    return places((row.path.parent, row.path.parent.parent, raw.root)).reference("image", path)

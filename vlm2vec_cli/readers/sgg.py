@@ -7,6 +7,8 @@ the same two objects. As items, each ordered pair of two objects of a picture is
 predicates (none for most), and each predicate of the vocabulary a candidate. Queries carry `image_id`,
 `subject_id`, `object_id`, `subject` and `object`; candidates carry `novel`.
 
+An entry's `dataset_name` is not read: the dataset is the run's.
+
 Boxes are pixels of the picture as it is stored, whose size is taken from its header; they become thousandths.
 Memory: the predicates of every pair of a training file.
 Source: the scene-graph fork of VLM2Vec (doddodod/VLM2Vec); Xu et al. 2017 for the split VG150.

@@ -28,6 +28,7 @@ from vlm2vec_cli.streams import opening
 
 DELIMITERS = ("\t", ",", ";")
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+ONE_A_LINE = "one object a line: jq -c '.[]' FILE"
 
 
 class Reference(str):
@@ -116,16 +117,17 @@ def _json_lines(raw: Raw, shown: str, stream: BinaryIO, sources: Sequence[mappin
     known: dict[str, None] = {}
     for number, text in opening.lines(stream, shown):
         place = f"{shown} line {number}"
+        hint = ONE_A_LINE if text.lstrip().startswith(b"[") else None
         try:
             values = orjson.loads(text)
         except orjson.JSONDecodeError as error:
-            raw.reject(DataError(f"not JSON: {error.msg}", place=place))
+            raw.reject(DataError(f"not JSON: {error.msg}", place=place, hint=hint))
             continue
         if isinstance(values, dict):
             known.update(dict.fromkeys(values))
             yield Line(place, values)
         else:
-            raw.reject(DataError("expected a JSON object", place=place))
+            raw.reject(DataError("expected a JSON object", place=place, hint=hint))
     if known:  # a line may lack a column, but one that no line has is misspelled
         mapping.check(sources, list(known), shown)
 
@@ -142,10 +144,11 @@ def _csv_lines(raw: Raw, shown: str, stream: BinaryIO, sources: Sequence[mapping
         mapping.check(sources, header, shown)
         for cells in reader:
             place = f"{shown} line {reader.line_num}"
-            if len(cells) > len(header):
-                raw.reject(DataError(f"{len(cells)} cells under {len(header)} columns", place=place))
+            if cells and len(cells) != len(header):
+                fact = f"{len(cells)} cell{'s' * (len(cells) > 1)} under {len(header)} columns"
+                raw.reject(DataError(fact, place=place))
             elif cells:
-                yield Line(place, {name: cell for name, cell in zip(header, cells, strict=False) if cell})
+                yield Line(place, {name: cell for name, cell in zip(header, cells, strict=True) if cell})
     except (csv.Error, UnicodeDecodeError) as error:
         fact = "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"not CSV: {error}"
         raise DataError(fact, place=f"{shown} line {reader.line_num + 1}") from error

@@ -21,6 +21,9 @@ CONDITIONS = {
     "similarity": "cosine",
     "ties": "id",
     "no_relevant": "exclude",
+    "judgement_digest": "",
+    "novel": "",
+    "ignored": "",
 }
 """Fields of a row that have to agree for a comparison, with what an absent one means."""
 
@@ -113,13 +116,17 @@ def _cell(row: Mapping[str, Any]) -> Cell:
         raise DataError(f"main_score is {value:g}, but metrics.{metric} is {metrics[metric]:g}")
     intervals = {}
     for name, (low, high) in (row.get("ci95") or {}).items():
-        if low < -ROUNDING or high > 1 + ROUNDING:
+        if low < -ROUNDING or (high > 1 + ROUNDING and not row.get("num_with_repeats")):
             raise DataError(f"ci95.{name}: [{low:g}, {high:g}] is outside 0..1")
         intervals[name] = (float(low), float(high))
-    conditions = {name: str(row.get(name, usual)) for name, usual in CONDITIONS.items()}
+    conditions = {name: _said(row.get(name, usual)) for name, usual in CONDITIONS.items()}
     conditions = {name: value for name, value in conditions.items() if value}
     counts = row.get("num_queries"), row.get("num_candidates")
     return Cell(value, metric, metrics, intervals, *counts, conditions)
+
+
+def _said(condition: object) -> str:
+    return ", ".join(map(str, condition)) or "none" if isinstance(condition, list) else str(condition)
 
 
 def _stored(row: Mapping[str, Any]) -> Stored | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from vlm2vec_cli import __version__, catalogue
 from vlm2vec_cli.errors import DataError, UsageError
@@ -74,7 +73,8 @@ def compose(
         tool_version=__version__,
     )
     if wishes.significant:
-        report = replace(report, paired=_paired(report, per_query, wishes))
+        tests, untested = _paired(report, per_query, wishes)
+        report = replace(report, paired=tests, notes=(*report.notes, *untested))
     if wishes.gate:
         checks = gate.check(
             report, wishes.limits, significant=wishes.significant, allow_missing=wishes.allow_missing
@@ -151,10 +151,8 @@ def _unique(columns: Iterable[Column]) -> list[Column]:
 
 def _paired(
     report: Report, per_query: Mapping[int, PerQuery], wishes: Wishes
-) -> dict[tuple[Comparison, str], Paired]:
-    """Paired tests of every dataset and mean that both sides have queries of."""
-    from vlm2vec_cli.reporting import paired
-
+) -> tuple[dict[tuple[Comparison, str], Paired], list[str]]:
+    """Paired tests of every dataset and mean that both sides have queries of, and notes on the others."""
     testable = [one for one in report.comparisons if not report.columns[one.reference].published]
     if not testable:
         fact = (
@@ -164,24 +162,38 @@ def _paired(
         )
         raise UsageError(f"--significant: {fact}", hint="add --baseline FILE or a second model")
     results: dict[tuple[Comparison, str], Paired] = {}
+    untested = []
     for comparison in testable:
         sides = [_side(report, per_query, one) for one in (comparison.column, comparison.reference)]
-        parts: dict[str, Any] = {}
-        for task in report.tasks:
-            one, other = (side.outcomes(task.name, task.metric) for side in sides)
-            if one is not None and other is not None:
-                parts[task.name] = paired.differences(
-                    task.name, one.by_query(), other.by_query(), resamples=wishes.resamples, seed=wishes.seed
-                )
-        tests = {name: paired.test([part]) for name, part in parts.items()}
-        adjusted = paired.holm([test.p_value for test in tests.values()])
-        for (name, test), p_value in zip(tests.items(), adjusted, strict=True):
-            results[comparison, name] = replace(test, adjusted=p_value)
-        for mean in report.means:
-            common = report.common(comparison, mean.tasks)
-            if common and all(name in parts for name in common):
-                results[comparison, mean.key] = paired.test([parts[name] for name in common])
-    return results
+        tests = _tests(report, comparison, sides, wishes)
+        results |= {(comparison, name): test for name, test in tests.items()}
+        common = report.common(comparison, [task.name for task in report.tasks])
+        left = [name for name in common if name not in tests]
+        if left:
+            of = report.columns[comparison.column].name
+            names = ", ".join(notes.compact(left, report.means))
+            untested.append(f"--significant could not test {of} on {names}: no main metric by query")
+    return results, untested
+
+
+def _tests(
+    report: Report, comparison: Comparison, sides: Sequence[PerQuery], wishes: Wishes
+) -> dict[str, Paired]:
+    """Of one comparison, by dataset and `Mean.tested_as`; means over the same datasets are one test."""
+    from vlm2vec_cli.reporting import paired
+
+    parts: dict[str, paired.Differences] = {}
+    for task in report.tasks:
+        one, other = (side.outcomes(task.name, task.metric) for side in sides)
+        if one is not None and other is not None:
+            parts[task.name] = paired.differences(
+                task.name, one.by_query(), other.by_query(), resamples=wishes.resamples, seed=wishes.seed
+            )
+    common = {mean.tested_as: tuple(report.common(comparison, mean.tasks)) for mean in report.means}
+    wanted = [names for names in dict.fromkeys(common.values()) if names and parts.keys() >= set(names)]
+    of_means = paired.adjusted({names: paired.test([parts[name] for name in names]) for names in wanted})
+    of_tasks = paired.adjusted({name: paired.test([part]) for name, part in parts.items()})
+    return of_tasks | {key: of_means[names] for key, names in common.items() if names in of_means}
 
 
 def _side(report: Report, per_query: Mapping[int, PerQuery], position: int) -> PerQuery:

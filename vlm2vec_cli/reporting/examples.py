@@ -55,9 +55,10 @@ def gather(report: Report, per_query: Mapping[int, PerQuery], each: int) -> list
     for task in report.tasks if each > 0 else ():
         outcomes = {}
         for position in _order(report, per_query):
-            one = per_query[position].outcomes(task.name, task.metric)
-            if one is not None:
-                outcomes[position] = one
+            cell = report.columns[position].cells.get(task.name)
+            shared = None if cell is None else per_query[position].shared(task.name, cell)
+            if shared is not None:
+                outcomes[position] = shared[1]
         if outcomes:
             found.append(_task(task, outcomes, per_query, each))
     return found

@@ -4,7 +4,8 @@ A `min` asks a value to be at least so high: of a dataset's main metric (`MSCOCO
 (`MSCOCO_i2t:hit@5`) or of a mean (`image`, `I-RET`, `overall`). A `max_drop` asks that a value lies at
 most so far under the baseline's, in points of the fraction (0.01) or relative to the baseline (2%);
 without a name it holds for the main metric of every dataset. Every model of the scores is checked.
-What has no score fails: a dataset that was forgotten must not pass as one that is fine.
+What has no score fails: a dataset that was forgotten must not pass as one that is fine. So does a mean over
+fewer datasets than the baseline's file has of it, unless missing ones are allowed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,10 +13,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vlm2vec_cli.errors import UsageError, nearest
-from vlm2vec_cli.reporting.numbers import apart, percent, signed
+from vlm2vec_cli.reporting.numbers import apart, percent, plural, signed
 from vlm2vec_cli.reporting.results import Check, Column, Comparison, Mean, Report
 
 ROUNDING = 1e-9
+NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +68,14 @@ def check(
     checks: list[Check] = []
     for limit in limits:
         if limit.kind == "min":
-            checks += [_minimum(report, column, limit) for column in report.models]
+            checks += [_minimum(report, column, limit, allow_missing) for column in report.models]
     checks += _drops(
         report, [limit for limit in limits if limit.kind == "max_drop"], significant, allow_missing
     )
     return tuple(sorted(checks, key=lambda one: one.passed))
 
 
-def _minimum(report: Report, column: Column, limit: Limit) -> Check:
+def _minimum(report: Report, column: Column, limit: Limit, allow_missing: bool) -> Check:
     name = str(limit.name)
     value, suffix = _value(report, column, name, limit.place)
     rule = f"at least {percent(limit.amount, 2)}"
@@ -83,6 +85,11 @@ def _minimum(report: Report, column: Column, limit: Limit) -> Check:
     passed = value >= limit.amount - ROUNDING
     actual, least = apart(value, limit.amount)
     fact = f"{name} {actual} is {'at least' if passed else 'below'} {least}{suffix}"
+    mean = _mean(report, name)
+    if passed and mean is not None and not allow_missing:
+        sides = [one for one in report.comparisons if report.columns[one.column].name == column.name]
+        forgotten = _forgotten(mean, column, [report.columns[one.reference] for one in sides])
+        passed, fact = not forgotten, f"{fact}, but {forgotten}" if forgotten else fact
     return Check(name, column.name, rule, passed, fact, value, limit.amount)
 
 
@@ -106,6 +113,18 @@ def _mean(report: Report, name: str) -> Mean | None:
     return next((mean for mean in report.means if mean.key.casefold() == name.casefold()), None)
 
 
+def _forgotten(mean: Mean, column: Column, references: Iterable[Column]) -> str:
+    """Words on the datasets of a mean that a baseline's file has and the scores have not; "" for none."""
+    expected = {name for one in references if one.baseline and not one.published for name in one.cells}
+    expected &= set(mean.tasks)
+    missing = [name for name in mean.tasks if name in expected - column.cells.keys()]
+    if not missing:
+        return ""
+    names = ", ".join(missing[:NAMED]) + (f" and {len(missing) - NAMED} more" if missing[NAMED:] else "")
+    found = len(expected) - len(missing)
+    return f"over {found} of the baseline's {plural(len(expected), 'dataset')}: no {names}"
+
+
 def _datasets(report: Report) -> dict[str, None]:
     listed = [name for mean in report.means for name in mean.tasks]
     return dict.fromkeys([task.name for task in report.tasks] + listed)
@@ -124,7 +143,8 @@ def _dataset_and_metric(report: Report, name: str, place: str) -> tuple[str, str
             for one in column.cells[dataset].metrics
         }
         if metric in metrics or not metrics:
-            return dataset, metric
+            main = next((task.metric for task in report.tasks if task.name == dataset), None)
+            return dataset, None if metric == main else metric
         known = ", ".join(sorted(metrics))
         raise UsageError(
             f"{dataset} has no metric {metric!r}",
@@ -147,10 +167,10 @@ def _drops(report: Report, limits: Sequence[Limit], significant: bool, allow_mis
         if not report.columns[comparison.reference].baseline:
             continue
         for name, limit in named.items():
-            checks.append(_drop(report, comparison, name, limit, significant))
+            checks.append(_drop(report, comparison, name, limit, significant, allow_missing))
         for name in _compared(report, comparison, allow_missing) if default is not None else ():
             if name not in named and default is not None:
-                checks.append(_drop(report, comparison, name, default, significant))
+                checks.append(_drop(report, comparison, name, default, significant, allow_missing))
     return checks
 
 
@@ -164,7 +184,14 @@ def _compared(report: Report, comparison: Comparison, allow_missing: bool) -> It
                 yield task.name
 
 
-def _drop(report: Report, comparison: Comparison, name: str, limit: Limit, significant: bool) -> Check:
+def _drop(
+    report: Report,
+    comparison: Comparison,
+    name: str,
+    limit: Limit,
+    significant: bool,
+    allow_missing: bool,
+) -> Check:
     column, reference = report.columns[comparison.column], report.columns[comparison.reference]
     mean = _mean(report, name)
     dataset, metric = (None, None) if mean is not None else _dataset_and_metric(report, name, limit.place)
@@ -181,16 +208,15 @@ def _drop(report: Report, comparison: Comparison, name: str, limit: Limit, signi
     if before is None or after is None:
         return result(False, f"{name} has no value to compare", None)
     drop, allowed = before - after, limit.amount * (before if limit.relative else 1)
-    held = drop <= allowed + ROUNDING
     fact = f"{name} {percent(before, 2)} -> {percent(after, 2)}, {signed(-drop, 2)}"
-    if held:
-        return result(True, fact, -drop)
-    texts = apart(drop, allowed)
-    fact += f" is more than the allowed drop of {texts[1]}"
-    test = report.paired.get((comparison, name)) if metric is None else None
-    if significant and test is not None and not test.significant:
-        return result(True, f"{fact}, but may be chance (p = {test.adjusted:.2g})", -drop)
-    return result(False, fact, -drop)
+    if drop > allowed + ROUNDING:
+        fact += f" is more than the allowed drop of {apart(drop, allowed)[1]}"
+        test = report.paired.get((comparison, str(dataset) if mean is None else mean.tested_as))
+        if not significant or metric is not None or test is None or test.significant:
+            return result(False, fact, -drop)
+        fact += f", but may be chance (p = {test.adjusted:.2g})"
+    forgotten = "" if mean is None or allow_missing else _forgotten(mean, column, [reference])
+    return result(not forgotten, f"{fact}, but {forgotten}" if forgotten else fact, -drop)
 
 
 def _average(column: Column, names: Sequence[str], metric: str | None) -> float | None:

@@ -12,6 +12,9 @@ CONDITIONS = {
     "similarity": "another similarity",
     "ties": "another rule for ties",
     "no_relevant": "queries without anything relevant count otherwise",
+    "judgement_digest": "other queries or judgements",
+    "novel": "other predicates are novel",
+    "ignored": "other predicates are left out",
 }
 NO_CELL = Cell(0.0, "", {}, {})
 

@@ -4,14 +4,15 @@ Both sides answered the same queries, so a test looks at the per-query differenc
 each difference could as well have the other sign: the p-value is the share of B draws of signs whose mean
 lies at least as far out as the one seen (permutation test, two-sided, one added to both counts). The interval
 is the percentile one of B paired bootstrap resamples. The p-values of the datasets of one comparison are
-adjusted after Holm (1979); a mean over datasets averages their draws, made apart, and is one test of its own.
+adjusted after Holm (1979), and so are those of its means, which average the draws of their datasets.
 The smallest detectable difference is (z(0.975) + z(0.8)) standard errors of the mean.
 Source: Fisher 1935, The design of experiments, for the permutation test; Smucker, Allan & Carterette 2007 for
 its use in retrieval; Koehn 2004 for the paired bootstrap.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from vlm2vec_cli.errors import DataError
 from vlm2vec_cli.reporting.results import Paired
 
+Name = TypeVar("Name")
 Floats = NDArray[np.float64]
 DETECTABLE = 1.959964 + 0.841621
 FEW_VALUES = 64
@@ -96,6 +98,14 @@ def test(parts: Sequence[Differences]) -> Paired:
     detectable = DETECTABLE * float(error) / len(parts)
     count = sum(len(part.values) for part in parts)
     return Paired(difference, (low, high), p_value, p_value, count, detectable)
+
+
+def adjusted(tests: Mapping[Name, Paired]) -> dict[Name, Paired]:
+    """The tests of one family, each with its p-value adjusted for their number."""
+    values = holm([test.p_value for test in tests.values()])
+    return {
+        name: replace(test, adjusted=value) for (name, test), value in zip(tests.items(), values, strict=True)
+    }
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

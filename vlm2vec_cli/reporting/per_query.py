@@ -1,7 +1,8 @@
 """The per-query files of `score` and which column each belongs to.
 
 A file is matched by its model and fingerprint, else by what it has of the two, else (it names neither) by
-its order: models first, then baselines. That it belongs is checked: the mean of its main metric is the score.
+its order: models first, then baselines. That it belongs is checked: the means of its values are the scores. A
+score that is no mean over queries, as those of scene graphs, is checked by the others of its row.
 """
 
 import json
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vlm2vec_cli.errors import DataError, MissingError
-from vlm2vec_cli.reporting.results import Column
+from vlm2vec_cli.reporting.results import Cell, Column
 
 TAG = "vlm2vec/per-query@1"
 TOLERANCE = 1e-6
@@ -22,8 +23,9 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Outcomes:
-    """One dataset's queries in file order: row number, id, main metric, rank of the first relevant."""
+    """One dataset's queries in file order: row number, id, a metric, rank of the first relevant."""
 
+    metric: str
     rows: list[int]
     queries: list[str]
     values: list[float]
@@ -50,7 +52,8 @@ class PerQuery:
         metadata = json.loads((self.file.schema_arrow.metadata or {}).get(b"vlm2vec", b"{}"))
         if metadata.get("schema") != TAG:
             raise DataError(f"expected {TAG}, got {metadata.get('schema')}", place=path)
-        numbers = ["dataset", "query", "model", "fingerprint", "rank", *metadata["metrics"]]
+        self.metrics: list[str] = metadata["metrics"]
+        numbers = ["dataset", "query", "model", "fingerprint", "rank", *self.metrics]
         self.table = self.file.read(columns=numbers)
         self.model = self._only("model")
         self.fingerprint = self._only("fingerprint")
@@ -73,7 +76,15 @@ class PerQuery:
         values = part[metric].to_pylist()
         if None in values:
             return None
-        return Outcomes(rows, part["query"].to_pylist(), values, part["rank"].to_pylist())
+        return Outcomes(metric, rows, part["query"].to_pylist(), values, part["rank"].to_pylist())
+
+    def shared(self, dataset: str, cell: Cell) -> tuple[float, Outcomes] | None:
+        """A score of the cell and its queries: the main one, else the first that the file has."""
+        for metric in (cell.metric, *self.metrics):
+            outcomes = self.outcomes(dataset, metric) if metric in cell.metrics else None
+            if outcomes is not None:
+                return cell.metrics[metric], outcomes
+        return None
 
     def contents(self, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
         """Complete rows by number; reads only the row groups that hold them."""
@@ -129,16 +140,23 @@ def _agreement(file: PerQuery, column: Column) -> int:
 
 def _difference(file: PerQuery, column: Column) -> DataError | None:
     """Why the file is not that of the column; None where all means are its scores."""
-    for dataset, cell in column.cells.items():
-        outcomes = file.outcomes(dataset, cell.metric)
-        if outcomes is None:
+    hint = "the per-query file and the scores must come from the same run of `score`"
+    found = {name: file.shared(name, cell) for name, cell in column.cells.items()}
+    for dataset, shared in found.items():
+        if shared is None:
             continue
+        score, outcomes = shared
         mean = sum(outcomes.values) / len(outcomes.values)
-        if abs(mean - cell.value) > TOLERANCE:
+        if abs(mean - score) > TOLERANCE:
             return DataError(
-                f"dataset {dataset!r}: the mean of {cell.metric} is {mean:.6f},"
-                f" the score of {column.name} {cell.value:.6f}",
+                f"dataset {dataset!r}: the mean of {outcomes.metric} is {mean:.6f},"
+                f" the score of {column.name} {score:.6f}",
                 place=file.path,
-                hint="the per-query file and the scores must come from the same run of `score`",
+                hint=hint,
             )
+    if not any(found.values()):
+        first, cell = next(iter(column.cells.items()))
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        fact = f"has no score of {column.name} by query, such as {cell.metric} of {first!r}{more}"
+        return DataError(fact, place=file.path, hint=hint)
     return None

@@ -116,6 +116,11 @@ class Mean:
     tasks: tuple[str, ...]
 
     @property
+    def tested_as(self) -> str:
+        """Under what `Report.paired` has its test: no name of a dataset, whatever those are called."""
+        return f"\0{self.key}"
+
+    @property
     def inner(self) -> bool:
         """Whether it is over a part of a modality."""
         return self.level in ("group", "split")
@@ -141,7 +146,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """A paired test of one dataset: `p_value` two-sided, `adjusted` for all datasets (Holm).
+    """A paired test of a dataset or a mean: `p_value` two-sided, `adjusted` for all of its kind (Holm).
 
     `detectable` is the smallest difference that this many queries would have shown with 80 % power.
     """

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from vlm2vec_cli import catalogue
 from vlm2vec_cli.errors import GateError, MissingError, UsageError, nearest
-from vlm2vec_cli.media import MediaPolicy, MediaReader
+from vlm2vec_cli.media import Apart, MediaPolicy, MediaReader
 from vlm2vec_cli.reporting import compose, examples, per_query, plot, published, rendering, tables
 from vlm2vec_cli.reporting.collect import Scores, collect
 from vlm2vec_cli.reporting.results import Report
 from vlm2vec_cli.reporting.thumbnails import Thumbnails
 from vlm2vec_cli.schemas.score import SCORE
-from vlm2vec_cli.streams import Session, save
+from vlm2vec_cli.streams import Session, save, sinks
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ def report(
     """Writes the report to the session's output and returns it; the gate's verdict is in it, not raised."""
     if plot_file is not None:
         plot.check(plot_file)
+        sinks.check_folder(plot_file)
     if session.format not in rendering.FORMATS:
         raise UsageError(
             f"report does not write {session.format}", hint=f"formats are {', '.join(rendering.FORMATS)}"
@@ -58,7 +59,7 @@ def report(
     result = compose.compose(scores, named, files, wishes)
     policy = MediaPolicy(trust_paths=pictures.trust_paths, allow_remote=pictures.allow_remote)
     root = Path(pictures.media_root) if pictures.media_root else None
-    thumbnails = Thumbnails(MediaReader(policy), root)
+    thumbnails = Thumbnails(MediaReader(policy, decode=Apart()), root)
     gallery = examples.gather(result, files, pictures.each) if session.format == "html" else []
     width = shutil.get_terminal_size((FILE_WIDTH, 24)).columns if session.output == "-" else FILE_WIDTH
     text = rendering.render(result, session.format, width=width, examples=gallery, pictures=thumbnails)

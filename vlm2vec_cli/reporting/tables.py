@@ -129,7 +129,8 @@ def headline(report: Report) -> str:
     own = [task.name for task in report.tasks if not task.listed]
     if own:
         noun = "other dataset" if report.benchmark else "dataset"
-        parts.append(f"{_range(report.models, own)} {noun}{'' if len(own) == 1 else 's'}")
+        found = _range(report.models, own)
+        parts.append(f"{found} {noun}{'' if found == '1' or len(own) == 1 else 's'}")
     parts.append(_plural(len(report.models), "model"))
     baselines = len(report.columns) - len(report.models)
     if baselines:
@@ -168,6 +169,7 @@ def check_lines(report: Report) -> list[str]:
 
 def detectable_lines(report: Report) -> list[str]:
     """For each tested comparison, how small a difference its queries would have shown."""
+    overall_key = next((mean.tested_as for mean in report.means if mean.key == "overall"), None)
     lines = []
     for comparison in report.comparisons:
         tests = {name: test for (of, name), test in report.paired.items() if of == comparison}
@@ -176,7 +178,7 @@ def detectable_lines(report: Report) -> list[str]:
             continue
         least, most = min(tasks), max(tasks)
         span = signed(least).lstrip("+") + (f" to {signed(most).lstrip('+')}" if most > least else "")
-        overall = tests.get("overall")
+        overall = tests.get(overall_key) if overall_key else None
         mean = f", of {signed(overall.detectable).lstrip('+')} in the overall mean" if overall else ""
         who = f" ({report.columns[comparison.column].name})" if len(report.comparisons) > 1 else ""
         lines.append(
@@ -185,4 +187,7 @@ def detectable_lines(report: Report) -> list[str]:
     return lines
 
 
-MARKED = "* significant: paired permutation test over queries, p < 0.05 after Holm's correction"
+MARKED = (
+    "* significant: paired permutation test over queries, p < 0.05 after Holm's correction"
+    " over datasets, and over means"
+)

@@ -28,6 +28,8 @@ def read(path: str) -> list[Limit]:
     """The file's limits in its order. Raises MissingError and DataError with the file as place."""
     try:
         text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"not UTF-8: {error.reason} at byte {error.start}", place=path) from None
     except OSError as error:
         raise MissingError((error.strerror or "cannot be read").lower(), place=path) from None
     limits = []

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from vlm2vec_cli.errors import DataError, UsageError
 from vlm2vec_cli.progress import bar
@@ -31,6 +31,11 @@ from vlm2vec_cli.streams import Session, opening, read_lines, sinks
 __all__ = ["Request", "score", "write_mteb"]
 
 log = logging.getLogger(__name__)
+OF_SCORING: Final = (
+    *("metrics", "main-metric", "candidates", "qrels", "rankings", "per-query", "dims", "precisions"),
+    *("rescore", "rescore-depth", "scene-graph"),
+)
+SPELT: Final = {"dims": "dim", "precisions": "precision"}
 ResultsOf = Callable[[Task], Iterator[Result]]
 
 
@@ -43,6 +48,10 @@ def score(session: Session, request: Request, *, has_inputs: bool) -> Iterator[R
     if request.results:
         if has_inputs or request.run is not None:
             raise UsageError("--results brings finished scores, there is nothing to add to them")
+        for name in OF_SCORING:
+            if getattr(request, name.replace("-", "_")):
+                option = SPELT.get(name, name)
+                raise UsageError(f"--results brings finished scores, --{option} has no use with it")
         return results_files.rows(request.results)
     if request.run is not None and request.candidates:
         raise UsageError("--run brings its own rankings, --candidates has no use with it")
@@ -54,6 +63,8 @@ def score(session: Session, request: Request, *, has_inputs: bool) -> Iterator[R
 
 def write_mteb(session: Session, rows: Iterable[Row], folder: str) -> None:
     """Writes the files that mteb reads under `folder`; one dataset may go to stdout."""
+    if folder != sinks.STDOUT:
+        sinks.make_folder(folder)
     every = list(rows)
     if folder == sinks.STDOUT:
         if len(every) != 1:

@@ -161,7 +161,10 @@ def _scored(dataset: Dataset, judgements: Judgements, settings: Settings) -> Int
         )
     if settings.no_relevant == "error" and not has_Q.all():
         without = [query for query, position in dataset.query_ids.items() if not has_Q[position]]
-        raise dataset.error(f"nothing relevant for {named('query', without)}")
+        raise dataset.error(
+            f"nothing relevant for {named('query', without)}",
+            hint="--no-relevant exclude leaves them out, --no-relevant zero counts them as 0",
+        )
     return np.flatnonzero(has_Q) if settings.no_relevant == "exclude" else np.arange(len(has_Q))
 
 
@@ -191,10 +194,12 @@ def _result(
         num_candidates,
         int((judgements.num_relevant_Q == 0).sum()),
     )
+    num_repeats = 0
     for block in blocks(query_Q, None if whole else depth):
         at = np.searchsorted(query_Q, block.query_Q)
         index_QR = block.index_QR if whole or settings.first_rank else block.index_QR[:, :depth]
         judged = judgements.judge(block.query_Q, index_QR, width, unique=block.unique)
+        num_repeats += int((judged.hit_QR & judged.repeat_QR).any(axis=1).sum())
         result.values_QM[at] = np.where(has_Q[at][:, None], values(task.measures, judged), 0.0)
         result.num_ranked_Q[at] = block.num_ranked_Q
         kept = min(settings.keep, index_QR.shape[1])
@@ -202,7 +207,7 @@ def _result(
         result.score_QK[at, :kept] = block.score_QR[:, :kept]
         if settings.first_rank:
             result.rank_Q[at] = _first(block, judged, rank_beyond)
-    return result
+    return replace(result, num_repeats=num_repeats)
 
 
 def _first(block: Block, judged: Judged, rank_beyond: Callable[[Ints], Ints] | None) -> Ints:

@@ -1,6 +1,6 @@
 """Rankings as files: a TREC run, or ranking rows in JSONL or Parquet.
 
-A ranking row has the fields of vlm2vec/ranking and `relevant`, so that it can be scored again on its own.
+A ranking row has `relevant`, so that it can be scored again on its own.
 """
 
 from collections.abc import Iterator, Sequence

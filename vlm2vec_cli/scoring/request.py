@@ -7,13 +7,13 @@ from typing import Final, cast, get_args
 
 from vlm2vec_cli import metrics
 from vlm2vec_cli.errors import UsageError, nearest
-from vlm2vec_cli.scoring import scene_graph
+from vlm2vec_cli.scoring import predicates
 from vlm2vec_cli.scoring.corpus import Ties
 from vlm2vec_cli.scoring.files import Form
 from vlm2vec_cli.scoring.matrix import Precision, Similarity
 from vlm2vec_cli.scoring.per_query import NUM_CANDIDATES
+from vlm2vec_cli.scoring.predicates import SceneGraph, read_names
 from vlm2vec_cli.scoring.result import DEFAULT, NoRelevant, Settings
-from vlm2vec_cli.scoring.scene_graph import SceneGraph, read_names
 from vlm2vec_cli.streams import read_lines
 
 RESCORED: Final = 100
@@ -52,7 +52,7 @@ class Request:
 def variants(request: Request) -> list[Settings]:
     """The settings of each dimension and precision asked for; UsageError for names that are none."""
     settings = Settings(
-        measures=tuple(map(_parsed("--metrics"), dict.fromkeys(_listed(request.metrics)))) or DEFAULT,
+        measures=_measures(request),
         main=_main_metric(request),
         similarity=request.similarity,
         ties=request.ties,
@@ -85,6 +85,13 @@ def _listed(values: Sequence[str]) -> list[str]:
     return [name.strip() for value in values for name in value.split(",") if name.strip()]
 
 
+def _measures(request: Request) -> tuple[metrics.Measure, ...]:
+    """Those over queries; those of scene graphs are in `SceneGraph.wanted`."""
+    names = dict.fromkeys(_listed(request.metrics))
+    own = [name for name in names if not (request.scene_graph and name.startswith(predicates.PREFIX))]
+    return tuple(map(_parsed("--metrics"), own)) if names else DEFAULT
+
+
 def _main_metric(request: Request) -> metrics.Measure | None:
     if request.main_metric is None or request.scene_graph:
         return None
@@ -100,8 +107,10 @@ def _scene_graph(request: Request) -> SceneGraph | None:
     if _rescore_depth(request) is not None:
         raise UsageError("--rescore and --scene-graph exclude each other")
     lines = [] if request.novel is None else [line for _, line in read_lines(request.novel)]
-    ignored = frozenset(_listed(request.ignored)) or frozenset({scene_graph.NO_RELATION})
-    return SceneGraph(read_names(lines), ignored, request.main_metric or scene_graph.MAIN)
+    ignored = frozenset(_listed(request.ignored)) or frozenset({predicates.NO_RELATION})
+    wanted = [name for name in _listed(request.metrics) if name.startswith(predicates.PREFIX)]
+    main = request.main_metric or (wanted[0] if wanted else predicates.MAIN)
+    return SceneGraph(read_names(lines), ignored, main, tuple(dict.fromkeys(wanted)))
 
 
 def _variants(settings: Settings, request: Request) -> list[Settings]:
@@ -135,6 +144,8 @@ def _parsed(option: str) -> Callable[[str], metrics.Measure]:
         try:
             return metrics.parse(name)
         except UsageError as error:
+            if name.startswith(predicates.PREFIX):
+                raise UsageError(error.fact, place=option, hint="--scene-graph measures those") from None
             raise error.at(option) from None
 
     return parse

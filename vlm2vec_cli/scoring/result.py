@@ -19,7 +19,7 @@ from vlm2vec_cli.scoring.corpus import Ties
 from vlm2vec_cli.scoring.matrix import Precision, Similarity
 
 if TYPE_CHECKING:
-    from vlm2vec_cli.scoring.scene_graph import SceneGraph
+    from vlm2vec_cli.scoring.predicates import SceneGraph
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -89,6 +89,7 @@ class Result:
     score_QK: NDArray[np.float32]  # NaN where a run has no scores
     num_candidates: int
     num_without: int  # queries without anything relevant
+    num_repeats: int = 0  # queries that rank something relevant twice
     stored: Mapping[str, Any] = field(default_factory=dict)  # dim, precision, rescore: how vectors were seen
     overall: Mapping[str, Overall] = field(default_factory=dict)  # metrics of all queries together
 
@@ -106,6 +107,8 @@ class Result:
             row["num_without_relevant"] = self.num_without
             if self.settings.no_relevant == "zero":
                 row["no_relevant"] = "zero"
+        if self.num_repeats:
+            row["num_with_repeats"] = self.num_repeats
         main = next(iter(self.overall), self.task.main.name)
         values = means | {name: one.value for name, one in self.overall.items()}
         row |= {"main_metric": main, "main_score": values[main], "metrics": values}
@@ -119,5 +122,7 @@ class Result:
             row["similarity"] = self.settings.similarity
         if self.settings.ties != usual.ties:
             row["ties"] = self.settings.ties
+        if self.settings.scene_graph is not None:
+            row |= self.settings.scene_graph.facts(dataset)
         row |= self.task.digests
         return row | {"tool_version": __version__}

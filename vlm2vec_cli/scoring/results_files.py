@@ -18,6 +18,7 @@ import orjson
 
 from vlm2vec_cli import catalogue, metrics
 from vlm2vec_cli.errors import DataError, MissingError, UsageError
+from vlm2vec_cli.schemas import checks
 from vlm2vec_cli.schemas.base import Row
 from vlm2vec_cli.schemas.score import SCORE
 from vlm2vec_cli.scoring.collect import FACTS, named
@@ -75,10 +76,10 @@ def _of_file(path: Path, *, must: bool) -> list[Row]:
 
 
 def _of_report(content: Mapping[str, Any], path: Path) -> list[Row]:
-    model = str(content["metadata"].get("model_name") or path.stem)
+    model = str(_object(content["metadata"], "metadata").get("model_name") or path.stem)
     found, absent = [], []
-    for tasks in content["metrics"].values():
-        for name, scores in tasks.items():
+    for modality, tasks in content["metrics"].items():
+        for name, scores in _object(tasks, f"metrics.{modality}").items():
             if isinstance(scores, dict):
                 found.append(_row(name, scores, model, scores.get("num_data")))
             else:
@@ -86,6 +87,12 @@ def _of_report(content: Mapping[str, Any], path: Path) -> list[Row]:
     if absent:
         log.warning("%s: no score of %s", path, named("task", absent))
     return found
+
+
+def _object(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise DataError(f"{name}: expected an object, got {checks.named(value)}")
+    return value
 
 
 def _row(dataset: str, scores: Mapping[str, Any], model: str, count: Any) -> Row:
@@ -102,7 +109,11 @@ def _row(dataset: str, scores: Mapping[str, Any], model: str, count: Any) -> Row
 
 def _of_mteb(content: Mapping[str, Any], model: tuple[str, str | None]) -> Row:
     dataset = str(content["task_name"])
-    parts = [one for several in content["scores"].values() for one in several]
+    parts = [
+        _object(one, f"scores.{split}")
+        for split, several in content["scores"].items()
+        for one in (several if isinstance(several, list) else [several])
+    ]
     if not parts or not all(isinstance(one.get("main_score"), int | float) for one in parts):
         raise DataError(f"dataset {dataset!r} has no main_score")
     known = catalogue.tasks().get(dataset, {})
@@ -157,7 +168,10 @@ def _model_of_mteb(path: Path) -> tuple[str, str | None]:
     """Name and revision from `model_meta.json`, else from the folders MODEL/REVISION."""
     meta = path.parent / META
     if meta.exists():
-        content = orjson.loads(meta.read_bytes())
+        try:
+            content = orjson.loads(meta.read_bytes())
+        except orjson.JSONDecodeError as error:
+            raise DataError(f"not JSON: {error.msg}", place=str(meta)) from None
         if isinstance(content, dict) and content.get("name"):
             return str(content["name"]), content.get("revision")
     folder = path.absolute().parent

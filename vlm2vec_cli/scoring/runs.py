@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path, PurePath
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
 from vlm2vec_cli.errors import DataError, MissingError
+from vlm2vec_cli.schemas import checks
 from vlm2vec_cli.schemas.base import Row
 from vlm2vec_cli.schemas.ranking import RANKING
 from vlm2vec_cli.scoring.collect import Dataset, named, numbered
@@ -191,26 +192,32 @@ def _json_rows(lines: Lines, place: str) -> Iterator[Row]:
             row = orjson.loads(line)
             if not isinstance(row, dict):
                 raise DataError("expected a JSON object")
+            gains: Row = {}
             if "prediction" in row:
-                row = _prediction(row, number, place)
-            yield {**RANKING.parse(row, str(number)), "place": f"{place} line {number}"}
+                row, gains = _prediction(row, number, place)
+            yield {**RANKING.parse(row, str(number)), **gains, "place": f"{place} line {number}"}
         except orjson.JSONDecodeError as error:
             raise DataError(f"not JSON: {error.msg}", place=f"{place} line {number}") from error
         except DataError as error:
             raise error.at(f"{place} line {number}") from None
 
 
-def _prediction(row: Row, number: int, place: str) -> dict[str, Any]:
-    """A row of the reference's prediction file; each label keeps its own gain."""
+def _prediction(row: Row, number: int, place: str) -> tuple[Row, Row]:
+    """A row of the reference's prediction file, and `relevant`: each label keeps its own gain, be it 0."""
     labels = row.get("label") or []
     labels = labels if isinstance(labels, list) else [labels]
     gains = row["rel_scores"] if row.get("rel_scores") is not None else [1.0] * len(labels)
+    if not isinstance(gains, list):
+        raise DataError(f"rel_scores: expected a list of numbers, got {checks.named(gains)}")
     if len(gains) != len(labels):
         raise DataError(f"rel_scores: expected one a label ({len(labels)}), got {len(gains)}")
+    for at, gain in enumerate(gains, start=1):
+        if not isinstance(gain, int | float) or isinstance(gain, bool) or not 0 <= gain < math.inf:
+            raise DataError(f"rel_scores: entry {at}: expected a number from 0, got {gain!r}")
     name = PurePath(place).name.split(".")[0]
-    return {
+    ranking = {
         "query": str(number),
         "dataset": name.removesuffix(PREDICTIONS) or DEFAULT,
         "candidates": row["prediction"],
-        "relevant": {str(label): gain for label, gain in zip(labels, gains, strict=True)},
     }
+    return ranking, {"relevant": {str(label): gain for label, gain in zip(labels, gains, strict=True)}}

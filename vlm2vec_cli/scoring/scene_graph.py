@@ -5,6 +5,8 @@ Queries are ordered pairs of objects, `image_id` names their picture; candidates
 relations, which are its pairs' relevant predicates: several of one pair count one by one.
 Candidate rows may say that they are `novel`.
 
+At any K, where none is asked for at 20, 50 and 100:
+
     sgg_recall@K        relations found / relations, over all pictures together
     sgg_image_recall@K  the share found in each picture, mean over pictures that have relations
     sgg_mean_recall@K   the share found of each predicate, mean over predicates that occur
@@ -18,42 +20,20 @@ recall). Nothing is cut before it is ranked, and candidates that are to be ignor
 X triples, I pictures, P predicates that occur, B resamples.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vlm2vec_cli.errors import UsageError, nearest
 from vlm2vec_cli.scoring import bootstrap
 from vlm2vec_cli.scoring.collect import Dataset
 from vlm2vec_cli.scoring.corpus import Block, by_id
+from vlm2vec_cli.scoring.predicates import KINDS, PARTS, SceneGraph, check_predicates
 from vlm2vec_cli.scoring.result import Overall, Settings
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-CUTOFFS: Final = (20, 50, 100)
-MAIN: Final = "sgg_mean_recall@50"
-NO_RELATION: Final = "no relation"
-PARTS: Final = ("", "_base", "_novel")
-KINDS: Final = ("recall", "image_recall", "mean_recall")
-
-
-@dataclass(frozen=True, slots=True)
-class SceneGraph:
-    """`novel` predicates (none: those whose rows say so) are also judged apart, `ignored` ones not ranked."""
-
-    novel: frozenset[str] = frozenset()
-    ignored: frozenset[str] = frozenset({NO_RELATION})
-    main: str = MAIN
-
-    def __post_init__(self) -> None:
-        known = [name for part in PARTS for name in _names(part)]
-        if self.main not in known:
-            hint = nearest(self.main, known) or f"such as {MAIN}"
-            raise UsageError(f"unknown metric {self.main!r}", place="--main-metric", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,29 +59,27 @@ def measure(
             place=dataset.query_places[dataset.query_ids[nameless[0]]],
             hint="--scene-graph needs `image_id` in every query row",
         )
+    check_predicates(graph, dataset)
     images, image_Q = np.unique(np.array(dataset.images), return_inverse=True)
     predicate_of, total_IP = _relations(graph, dataset, image_Q, len(images))
     triples = _ranked(graph, dataset, blocks, image_Q, predicate_of, settings)
-    novel = {dataset.number[name] for name in graph.novel if name in dataset.number} or dataset.novel
+    novel = graph.numbers(dataset)
     novel_P = np.array([one in novel for one in predicate_of], bool)
     masks = {"": np.ones_like(novel_P), "_base": ~novel_P, "_novel": novel_P}
     rng = bootstrap.generator(settings.seed, dataset.name)
     times_BI = _draws(len(images), settings.resamples, rng)
     found: dict[str, Overall] = {}
     for way, only_best in (("", True), ("ng_", False)):
-        for k in CUTOFFS:
+        for k in graph.cutoffs:
             found_IP = _found(triples, k, total_IP.shape, only_best=only_best)
             for part in PARTS if novel else PARTS[:1]:
                 share = {"total": total_IP[:, masks[part]], "found": found_IP[:, masks[part]]}
                 for kind in KINDS if share["total"].any() else ():
                     found[f"sgg_{way}{kind}{part}@{k}"] = _overall(kind, times_BI=times_BI, **share)
-    if graph.main not in found:
-        raise dataset.error(f"no relation to compute {graph.main} from")
-    return {graph.main: found.pop(graph.main), **found}
-
-
-def _names(part: str) -> list[str]:
-    return [f"sgg_{way}{kind}{part}@{k}" for way in ("", "ng_") for kind in KINDS for k in CUTOFFS]
+    for name in (graph.main, *graph.wanted):
+        if name not in found:
+            raise dataset.error(f"no relation to compute {name} from")
+    return {name: found[name] for name in dict.fromkeys((graph.main, *(graph.wanted or found)))}
 
 
 def _relations(
@@ -206,8 +184,3 @@ def _shares(found_B: NDArray[np.generic], total_B: NDArray[np.generic]) -> Float
     """The quotient; NaN where a draw has nothing to find."""
     total, found = total_B.astype(np.float64), found_B.astype(np.float64)
     return np.where(total > 0, found / np.where(total > 0, total, 1.0), np.nan)
-
-
-def read_names(lines: Sequence[str]) -> frozenset[str]:
-    """Predicates from a text: one a line, or several with commas between."""
-    return frozenset(name for line in lines for name in map(str.strip, line.split(",")) if name)

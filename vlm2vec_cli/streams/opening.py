@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +13,7 @@ from vlm2vec_cli.errors import DataError, MissingError, UsageError
 
 STDIN = "-"
 PARTS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".ndjson", ".parquet")
+_NUMBERED = re.compile(r"part-(\d{6,})\.parquet")  # see `vlm2vec_cli.parts`
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 Form = Literal["jsonl", "parquet"]
@@ -25,7 +28,7 @@ def find(paths: Sequence[str]) -> list[str]:
     """Every file to read, folders replaced by their part files in sorted order.
 
     Raises MissingError for a path that is not there and for a folder without part files, UsageError for
-    more than one stdin.
+    more than one stdin, DataError for a folder of `vlm2vec embed` in which a part is missing.
     """
     if sum(path == STDIN for path in paths) > 1:
         raise UsageError("stdin can be read once, '-' is given twice", hint="name files for the other inputs")
@@ -41,12 +44,35 @@ def find(paths: Sequence[str]) -> list[str]:
             )
             if not parts:
                 raise MissingError("no .jsonl or .parquet file in this folder", place=path)
+            _check_whole(path, parts)
             found += [str(Path(path) / part) for part in parts]
         elif Path(path).exists():
             found.append(path)
         else:
             raise MissingError("no such file", place=path)
     return found
+
+
+def _check_whole(folder: str, names: Sequence[str]) -> None:
+    numbers = {int(match[1]): name for name in names if (match := _NUMBERED.fullmatch(name))}
+    gap = next(number for number in range(len(numbers) + 1) if number not in numbers)
+    if gap < len(numbers) or (numbers and not _is_last(Path(folder) / numbers[gap - 1])):
+        raise DataError(
+            "this part is missing",
+            place=str(Path(folder) / f"part-{gap:06}.parquet"),
+            hint="the same vlm2vec embed with --resume makes it",
+        )
+
+
+def _is_last(path: Path) -> bool:
+    """What a part of vectors records; true of any other file."""
+    import pyarrow.parquet as pq  # only whoever reads a folder of parts pays for it
+
+    try:
+        facts = json.loads((pq.read_schema(path).metadata or {})[b"vlm2vec"])
+        return bool(facts.get("last", True))
+    except (OSError, ValueError, KeyError, AttributeError):  # whoever reads it says what is wrong
+        return True
 
 
 def stdin() -> BinaryIO:

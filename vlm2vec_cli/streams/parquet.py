@@ -124,10 +124,11 @@ class ParquetWriter:
         return pa.schema(fields, metadata={KEY: orjson.dumps(self._metadata)})
 
     def _embedding_type(self) -> pa.DataType:
-        if not self._rows:
-            return pa.list_(pa.float32())
-        first = self._rows[0]["embedding"]
         number = STORED.get(str(self._metadata.get("precision")), pa.float32())
+        if not self._rows:
+            dim = self._metadata.get("dim", -1)
+            return pa.list_(number, dim if number != pa.uint8() else -(-dim // 8))
+        first = self._rows[0]["embedding"]
         if number == pa.float32() and str(getattr(first, "dtype", "")) in ("int8", "uint8"):
             number = pa.from_numpy_dtype(first.dtype)
         return pa.list_(number, len(first))

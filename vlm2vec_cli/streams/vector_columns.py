@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vlm2vec_cli.schemas.base import Origin, Row
-from vlm2vec_cli.schemas.checks import PRECISIONS, ROLES
+from vlm2vec_cli.schemas.checks import MOST, PRECISIONS, ROLES
 from vlm2vec_cli.schemas.vector import STORED, VECTOR
 from vlm2vec_cli.streams import columns
 from vlm2vec_cli.streams.batches import Batch
@@ -140,6 +140,13 @@ def _roles(column: pa.Array) -> bool:
     return _is_text(column.type) and set(pc.unique(column).to_pylist()) <= {*ROLES, None}
 
 
+def _counts(column: pa.Array) -> bool:
+    if not pa.types.is_int64(column.type):
+        return False
+    least, most = pc.min_max(column).as_py().values()
+    return least is None or 1 <= least <= most <= MOST
+
+
 def _lists(column: pa.Array) -> bool:
     """Lists of texts, none of these empty or null."""
     if not pa.types.is_list(column.type):
@@ -171,6 +178,7 @@ def _some(mask: pa.Array) -> bool:
 _FITS: Final[dict[str, Callable[[pa.Array], bool]]] = {
     "string": _texts,
     "id": _names,
+    "count": _counts,
     "role": _roles,
     "media": _references,
     "ids": _lists,

@@ -28,7 +28,7 @@ class Side:
     key: str
     root: Path
     place: str
-    marks: frozenset[str] = frozenset()  # its own id, where it has one
+    marks: frozenset[str] = frozenset()  # whatever names it as an answer: its own id, its row's key
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +56,22 @@ def of_record(record: Record, root: int) -> Example:
     if weight < 0:
         raise DataError(f"weight: expected a number from 0, got {weight}", place=place)
 
-    def side(content: Mapping[str, Any]) -> Side:
+    def side(content: Mapping[str, Any], more: frozenset[str] = frozenset()) -> Side:
         own = content.get("id")
         marks = frozenset() if own is None else frozenset({f"id:{dataset}:{own}"})
-        return Side(content, content_key(content, root), media, place, marks)
+        return Side(content, content_key(content, root), media, place, marks | more)
 
-    positive = side(row["positive"])
-    answers = {f"id:{dataset}:{name}" for name in row.get("positive_ids", ())}
-    if key := row.get("key"):
-        answers.add(f"key:{dataset}:{key}")
+    named = frozenset(f"id:{dataset}:{name}" for name in row.get("positive_ids", ()))
+    key = frozenset({f"key:{dataset}:{row['key']}"} if row.get("key") else ())
+    # Without an id of its own the positive may be any of those that the row names.
+    positive = side(row["positive"], key if "id" in row["positive"] else key | named)
     return Example(
         dataset,
         side(row["query"]),
         positive,
         tuple(side(negative) for negative in row.get("negatives", ())),
         weight,
-        frozenset(answers | positive.marks),
+        named | positive.marks,
         _modality(row),
     )
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from vlm2vec_cli import generators
 from vlm2vec_cli.backbones import Backbone, Encoded
 from vlm2vec_cli.errors import DataError, UserError
-from vlm2vec_cli.training import augment, checkpoint
+from vlm2vec_cli.training import augment
 from vlm2vec_cli.training.encodings import Change, Encodings, number_of
 from vlm2vec_cli.training.objective import Objective
 from vlm2vec_cli.training.options import TrainOptions
@@ -53,7 +54,7 @@ class Feeding:
     def backward(self, step: int) -> tuple[Batch, Outcome]:
         """Accumulates the step's gradients. Rows that turn out not to be readable are left out and the step
         begins anew: they are met before there are gradients."""
-        state = checkpoint.random_state()
+        state = generators.random_state()
         while True:
             batch = self._batch(step)
             self._say_left_out(batch)
@@ -74,7 +75,7 @@ class Feeding:
             except Unreadable as found:
                 self._unreadable.update(found.errors)
                 self._coming = None
-                checkpoint.set_random_state(state)
+                generators.set_random_state(state)
 
     def autocast(self) -> torch.autocast:
         """The precision of the model's passes."""

@@ -51,7 +51,10 @@ Homogeneous = Annotated[
 DatasetWeight = Annotated[
     list[str] | None, _("NAME=W", "Passes over a dataset in an epoch; NAME may be a pattern (repeatable).")
 ]
-RowsPerDataset = Annotated[int | None, _("N", "Only the first N rows of each dataset.", 1)]
+RowsPerDataset = Annotated[
+    list[str] | None,
+    _("N|NAME=N", "Only the first N rows of each dataset, or of NAME, a pattern (repeatable)."),
+]
 NumHardNegatives = Annotated[int | None, _("N", "Negatives used of each row, at most.", 0)]
 
 # Loss

@@ -25,6 +25,7 @@ def options_of(given: Mapping[str, Any], full: bool) -> TrainOptions:
     if values["precision"] not in ("auto", "bf16", "fp32"):
         raise UsageError(f"--precision: unknown {values['precision']!r}", hint="auto, bf16 or fp32")
     block, modalities = _blocks(given["homogeneous"])
+    most, own_most = _rows(given["rows_per_dataset"])
     warmup = given["warmup_steps"]
     targets = tuple(name.strip() for name in (given["lora_targets"] or "").split(",") if name.strip())
     return TrainOptions(
@@ -37,6 +38,8 @@ def options_of(given: Mapping[str, Any], full: bool) -> TrainOptions:
             "warmup_steps": int(warmup) if warmup == int(warmup) else warmup,
             "matryoshka": tuple(int(one) for one in _numbers("--matryoshka", given["matryoshka"], int)),
             "matryoshka_weights": _numbers("--matryoshka-weights", given["matryoshka_weights"], float),
+            "rows_per_dataset": most,
+            "dataset_rows": own_most,
             "dataset_weight": _named("--dataset-weight", given["dataset_weight"]),
             "dataset_temperatures": _named("--dataset-temperature", given["dataset_temperature"]),
             "loss_options": _named("--loss-option", given["loss_option"]),
@@ -64,6 +67,14 @@ def _named(option: str, words: Sequence[str] | None) -> Named:
         if not name:
             raise UsageError(f"{option}: expected NAME=NUMBER, got {word!r}")
     return tuple(found)
+
+
+def _rows(words: Sequence[str] | None) -> tuple[int | None, Named]:
+    """N for all, and NAME=N."""
+    option = "--rows-per-dataset"
+    most = [_numbers(option, word, int) for word in words or () if "=" not in word]
+    named = _named(option, [word for word in words or () if "=" in word])
+    return (int(most[-1][0]) if most else None), named
 
 
 def _blocks(text: str) -> tuple[int, Named]:

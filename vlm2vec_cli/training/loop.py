@@ -8,17 +8,17 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
-from vlm2vec_cli import streams
+from vlm2vec_cli import generators, streams
 from vlm2vec_cli.backbones import Backbone
 from vlm2vec_cli.errors import DataError, StoppedError, UsageError, UserError
 from vlm2vec_cli.media import MediaReader
-from vlm2vec_cli.training import checkpoint, optimizer, stopping
+from vlm2vec_cli.training import checkpoint, folders, optimizer, stopping
 from vlm2vec_cli.training.encodings import Encodings
 from vlm2vec_cli.training.feeding import Feeding
 from vlm2vec_cli.training.objective import Objective
@@ -35,7 +35,16 @@ log = logging.getLogger(__name__)
 _CACHE_BYTES = 1 << 28
 
 Event = dict[str, Any]
-Evaluate = Callable[[Backbone, World], Mapping[str, float]]
+
+
+class Evaluate(Protocol):
+    """Gives each dataset's score, more is better; `digest` says on what. An error is one of all processes."""
+
+    digest: str
+
+    def __call__(self, backbone: Backbone, world: World) -> Mapping[str, float]:
+        """The scores of the model as it is."""
+        ...
 
 
 def _raise(error: UserError) -> None:
@@ -62,7 +71,7 @@ def train(
     """Trains until the last step and leaves the model in `out`; yields start, step, eval, checkpoint and end
     events.
 
-    `evaluate` gives each dataset's score, more is better; the model with the best mean is kept in `out/best`.
+    The model with the best mean of `evaluate` is kept in `out/best`; when it fails, a checkpoint is saved.
     `reject` takes the errors of rows whose media cannot be read, once a row, and may raise.
     Raises StoppedError after a signal, with a checkpoint saved, and DataError when the loss is not finite.
     """
@@ -70,7 +79,8 @@ def train(
     try:
         with streams.alone(out) if world.leads else contextlib.nullcontext():
             if world.leads:
-                checkpoint.tidy(out)
+                folders.tidy(out)
+            world.gather(None)  # nobody looks for a checkpoint before
             yield from run.events(resume, allow_changed)
     finally:
         run.encodings.close()
@@ -106,14 +116,14 @@ class Run:
         self.objective.temperature.to(backbone.model.device)
         self.choice = Choice(options.mask_duplicates, options.num_hard_negatives, options.private_negatives)
         self.optimizer = optimizer.create(self.model, options, self.objective.temperature.parameters())
-        self.best = stopping.Best()
+        self.standing = stopping.Standing(None if evaluate is None else evaluate.digest)
         self.feeding = Feeding(
             pairs, self.sampler, self.choice, backbone, self.encodings, self.objective, options, self.steps,
             world, reject,
         )  # fmt: skip
         self.saving = Saving(
             out, backbone, adapter, base, facts, options, pairs.digest, self.optimizer,
-            self.objective.temperature, self.best, world,
+            self.objective.temperature, self.standing, world,
         )  # fmt: skip
 
     # ------------------------------------------------------------------------------------------- the whole
@@ -129,30 +139,31 @@ class Run:
         done = first
         with stopping.signals() as stopped:
             yield self._start(first)
-            if self._is_due(first) and self.best.last < first and first:
+            if first and (self._is_due(first) or first == self.steps) and self.standing.last < first:
                 yield from self._evaluated(first)
             for step in range(first, self.steps):
+                if self._is_enough():
+                    log.info("stopping early: best was step %d", self.standing.step)
+                    break
                 yield self._step(step)
                 done = step + 1
                 last = done == self.steps
                 signal = next((name for names in self.world.gather(list(stopped)) for name in names), None)
                 if signal and not last:
                     yield self._save(done)
+                    again = "again" if resume == "auto" else "with --resume auto"
                     raise StoppedError(
-                        f"stopped by {signal} after step {done}", hint="run the same command again to go on"
+                        f"stopped by {signal} after step {done}",
+                        hint=f"run the same command {again} to go on",
                     )
                 if self._is_due(done) or last:
                     yield from self._evaluated(done)
-                enough = (
-                    self.options.early_stopping is not None and self.best.since >= self.options.early_stopping
-                )
-                if enough and not last:
-                    log.info("stopping early: best was step %d", self.best.step)
-                    break
-                if self.options.save_steps and done % self.options.save_steps == 0 and not last:
+                due = self.options.save_steps and done % self.options.save_steps == 0
+                if due and not last and not self._is_enough():
                     yield self._save(done)
-        self.model.eval()
-        yield {"event": "end", "step": done, **self.saving.publish(done)}
+            self.model.eval()
+            end = {"event": "end", "step": done, **self.saving.publish(done)}
+        yield end
 
     def _start(self, first: int) -> Event:
         return {
@@ -174,16 +185,17 @@ class Run:
             group["lr"] = rate
         batch, outcome = self.feeding.backward(step)
         if not math.isfinite(outcome.loss):
-            raise _not_finite("loss", outcome.loss, step, batch)
+            raise _not_finite("loss", outcome.loss, step, outcome.not_finite or _places(batch))
         self.world.sum_gradients(optimizer.parameters(self.model))
         most = self.options.max_grad_norm or math.inf
         norm = self.world.clip_gradients(list(optimizer.parameters(self.model)), most)
         if not math.isfinite(norm):
-            raise _not_finite("gradient norm", norm, step, batch)
+            raise _not_finite("gradient norm", norm, step, _places(batch))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.objective.temperature.bound()
         seconds = time.perf_counter() - begin
+        self.standing.losses = {"loss": outcome.loss, "dataset_loss": outcome.dataset_loss}
         event = {
             "event": "step",
             "step": step + 1,
@@ -207,27 +219,44 @@ class Run:
     def _is_due(self, step: int) -> bool:
         return self.options.eval_steps > 0 and step % self.options.eval_steps == 0
 
+    def _is_enough(self) -> bool:
+        most = self.options.early_stopping
+        return most is not None and self.standing.since >= most
+
     def _evaluated(self, step: int) -> Iterator[Event]:
         if self._evaluate is None:
             return
-        state = checkpoint.random_state()
+        state, failed = generators.random_state(), None
         self.model.eval()
-        with self.feeding.autocast():
-            scores = dict(self._evaluate(self.backbone, self.world))
+        try:
+            with self.feeding.autocast():
+                scores = dict(self._evaluate(self.backbone, self.world))
+        except UserError as error:
+            if self.world.ended:
+                raise
+            failed = error
         self.model.train()
-        checkpoint.set_random_state(state)
-        score = sum(scores.values()) / len(scores)
-        better = self.best.take(score, step)
+        generators.set_random_state(state)
+        if failed is not None:
+            yield (saved := self._save(step))
+            if self.world.leads:
+                log.warning("the evaluation after step %d failed; %s is saved", step, saved["folder"])
+            raise failed
+        better = self.standing.take(scores, step)
         if better:
             self.saving.save_best(step)
+        score = stopping.mean(scores)
         yield {"event": "eval", "step": step, "score": score, "dataset_score": scores, "best": better}
 
     def _save(self, step: int) -> Event:
         return {"event": "checkpoint", "step": step, "folder": str(self.saving.save(step))}
 
 
-def _not_finite(what: str, value: float, step: int, batch: Batch) -> DataError:
-    places = list(dict.fromkeys(side.place for side in batch.queries))
+def _places(batch: Batch) -> list[str]:
+    return list(dict.fromkeys(side.place for side in batch.queries))
+
+
+def _not_finite(what: str, value: float, step: int, places: Sequence[str]) -> DataError:
     more = f" and {len(places) - 3} more" if len(places) > 3 else ""
     return DataError(
         f"{what} is {value} at step {step + 1}",

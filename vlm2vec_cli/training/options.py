@@ -46,6 +46,7 @@ class TrainOptions:
     homogeneous_modality: Named = ()  # the same for rows of one modality
     dataset_weight: Named = ()  # passes over a dataset, by pattern, in one epoch
     rows_per_dataset: int | None = None
+    dataset_rows: Named = ()  # the same for some datasets, by pattern
     num_hard_negatives: int | None = None  # of each row at most; None: all
     private_negatives: bool = False
     mask_duplicates: bool = True
@@ -104,6 +105,8 @@ class TrainOptions:
         ):
             if any(not value >= least for _, value in values):
                 raise UsageError(f"{name} must be {'above' if least else 'at least'} 0")
+        if any(number < 1 for number in (self.rows_per_dataset or 1, *dict(self.dataset_rows).values())):
+            raise UsageError("--rows-per-dataset must be at least 1")
         self._check_blocks()
         if self.max_steps is not None and self.max_steps < 0:
             raise UsageError("--max-steps must be at least 0")

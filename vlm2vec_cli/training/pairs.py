@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import tempfile
 import weakref
@@ -15,6 +16,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, overload
 
@@ -27,6 +29,7 @@ from torch import Tensor
 from vlm2vec_cli.errors import DataError, UserError
 from vlm2vec_cli.schemas.base import Origin, Record
 from vlm2vec_cli.training.examples import MODALITIES, Example, Side, check, of_record
+from vlm2vec_cli.training.options import Named
 
 _FIELDS = ("dataset", "query", "positive", "negatives", "weight", "positive_ids", "key", "modality")
 
@@ -61,7 +64,8 @@ def _closed(file: IO[bytes]) -> None:
 class Pairs(Sequence[Example]):
     """All pairs of a run, in a temporary file.
 
-    Memory: about 70 bytes a row and the names of datasets. `per_dataset` keeps only the first rows of each.
+    Memory: about 70 bytes a row and the names of datasets. `per_dataset` keeps only the first rows of each:
+    patterns of names with numbers, the first that fits.
     `reject` takes the error of a row that nothing can be learnt from, and may raise.
     """
 
@@ -69,7 +73,7 @@ class Pairs(Sequence[Example]):
         self,
         records: Iterable[Record],
         *,
-        per_dataset: int | None = None,
+        per_dataset: Named = (),
         reject: Callable[[UserError], None] | None = None,
     ) -> None:
         self._file = tempfile.TemporaryFile(prefix="vlm2vec-pairs-")  # noqa: SIM115  # as long as `self`
@@ -79,6 +83,7 @@ class Pairs(Sequence[Example]):
         self._roots: dict[Path, int] = {}
         self._dataset_of, self._modality_of, self._mined = array("i"), array("b"), array("i")
         counts: Counter[str] = Counter()
+        most: dict[str, float] = {}
         codes: dict[str, int] = {}
         mined: dict[tuple[str, bytes], int] = {}
         query_keys, positive_keys = bytearray(), bytearray()
@@ -92,8 +97,11 @@ class Pairs(Sequence[Example]):
                     raise
                 reject(error)
                 continue
-            counts[record.row["dataset"]] += 1
-            if per_dataset is not None and counts[record.row["dataset"]] > per_dataset:
+            if example.dataset not in most:
+                fits = (number for pattern, number in per_dataset if fnmatchcase(example.dataset, pattern))
+                most[example.dataset] = next(fits, math.inf)
+            counts[example.dataset] += 1
+            if counts[example.dataset] > most[example.dataset]:
                 continue
             self._keep(record)
             self._dataset_of.append(codes.setdefault(example.dataset, len(codes)))
@@ -176,22 +184,20 @@ class Pairs(Sequence[Example]):
             else:
                 left_out.append(lacking)
         targets: list[Side] = []
-        positives, marks, owner = [], [], []
+        positives, owner = [], []
         for number, (_, example) in enumerate(found):
             positives.append(len(targets))
             for side in _used(example, choice)[1:]:
-                own = side is example.positive
                 targets.append(side)
-                marks.append(example.answers if own else side.marks)
-                owner.append(-1 if own else number)
+                owner.append(-1 if side is example.positive else number)
         allowed = np.ones((len(found), len(targets)), dtype=bool)
         if choice.private_negatives:
             whose = np.array(owner)
             allowed &= (whose == -1) | (whose == np.arange(len(found))[:, None])
         if choice.mask_duplicates:
             at: defaultdict[str, list[int]] = defaultdict(list)
-            for column, (side, mark) in enumerate(zip(targets, marks, strict=True)):
-                for name in {side.key, *mark}:
+            for column, side in enumerate(targets):
+                for name in {side.key, *side.marks}:
                     at[name].append(column)
             for number, (row, example) in enumerate(found):
                 for name in {*self._correct(row), *example.answers}:

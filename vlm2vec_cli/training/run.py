@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -34,15 +35,18 @@ def run(
     given: Mapping[str, Any],
     media: MediaReader,
     *,
-    evaluate: loop.Evaluate | None = None,
+    evaluation: Callable[[], loop.Evaluate | None] = lambda: None,
     reject: Callable[[UserError], None],
 ) -> Iterator[Event]:
-    """Yields the events of the run whose options `given` holds by name, or with `dry_run` its plan."""
+    """Yields the events of the run whose options `given` holds by name, or with `dry_run` its plan.
+
+    `evaluation` reads what is evaluated on.
+    """
     if not given["output"] and not given["dry_run"]:
         raise UsageError("a checkpoint folder is needed", hint="-o DIR")
     if given["output"] and Path(given["output"]).is_file():
         raise UsageError(f"-o {given['output']}: a file, not a folder")
-    if given["eval_steps"] and evaluate is None:
+    if given["eval_steps"] and not given["eval_file"]:
         raise UsageError("--eval-steps needs --eval FILE")
     tracking.check(given["report_to"])
     tiny = given["model"] == encoder.TINY
@@ -51,7 +55,9 @@ def run(
     full = tiny if given["lora"] is None else not given["lora"]
     options = options_of(given, full)
     Objective(options)  # an unknown name is said before anything is read
-    pairs = Pairs(records, per_dataset=options.rows_per_dataset, reject=reject)
+    evaluate = evaluation()
+    most = (*options.dataset_rows, ("*", options.rows_per_dataset or math.inf))
+    pairs = Pairs(records, per_dataset=most, reject=reject)
     _check_contrast(pairs, options)
     weights.sampler_of(pairs, options)
     if pairs.mined is not None and not (options.homogeneous or options.homogeneous_modality):
@@ -66,6 +72,8 @@ def run(
         targets = options.lora_targets or backbones.LORA_TARGETS.get(found.model_type, LORA_TARGETS)
         options = replace(options, lora_targets=targets)
         backbone, adapter = _model(found, given, options, world.loading or device)
+        if adapter is not None and found.adapter:
+            options = _as_it_is(options, adapter, bool(given["lora_targets"]), said=world.leads)
     if not given["dry_run"]:
         backbone = world.shard(backbone, options)
     base = found.meta.get("base_model", found.base) if full else found.base
@@ -75,6 +83,8 @@ def run(
         "prompt_family": found.meta.get("prompt_family", "vlm2vec-v2"),
         "dataset_counts": _counts(pairs),
     }
+    if adapter is not None and found.adapter:
+        facts["adapter"] = str(found.adapter)
     parts = (pairs, backbone, adapter, media, options, Path(given["output"]))
     if given["dry_run"]:
         yield plan.plan(loop.Run(*parts, base, facts, workers=given["workers"] or 4))
@@ -120,6 +130,30 @@ def _model(
         targets=options.lora_targets, dora=options.dora, seed=options.seed, vision=options.vision,
     )  # fmt: skip
     return backbone, made
+
+
+def _as_it_is(options: TrainOptions, adapter: Any, named_targets: bool, *, said: bool) -> TrainOptions:
+    """The options with those of the adapter that is trained further; a warning names others that were asked
+    for."""
+    config = adapter.peft_config["default"]
+    targets = config.target_modules  # names, or one pattern of them
+    own: dict[str, Any] = {
+        "lora_r": config.r,
+        "lora_alpha": config.lora_alpha,
+        "lora_dropout": config.lora_dropout,
+        "lora_targets": (targets,) if isinstance(targets, str) else tuple(sorted(targets)),
+        "dora": config.use_dora,
+    }
+    asked = {name: getattr(options, name) for name in own}
+    asked["lora_targets"] = tuple(sorted(adapters.target_modules(options.lora_targets)))
+    usual = {name: getattr(TrainOptions(), name) for name in own}
+    if not named_targets:
+        usual["lora_targets"] = asked["lora_targets"]
+    for name, value in own.items():
+        if said and asked[name] not in (value, usual[name]):
+            words = ", ".join(value) if isinstance(value, tuple) else value
+            log.warning("--%s: the adapter keeps its own, %s", name.replace("_", "-"), words)
+    return replace(options, **own)
 
 
 def _check_contrast(pairs: Pairs, options: TrainOptions) -> None:

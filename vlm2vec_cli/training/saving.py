@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
+from vlm2vec_cli import generators
 from vlm2vec_cli.backbones import Backbone
-from vlm2vec_cli.training import card, checkpoint
+from vlm2vec_cli.training import card, checkpoint, folders
 from vlm2vec_cli.training.objective import Temperature
 from vlm2vec_cli.training.options import TrainOptions
-from vlm2vec_cli.training.stopping import Best
+from vlm2vec_cli.training.stopping import Standing
 from vlm2vec_cli.training.world import World
 
 log = logging.getLogger(__name__)
@@ -35,45 +36,57 @@ class Saving:
         digest: str,
         optimizer: torch.optim.Optimizer,
         temperature: Temperature,
-        best: Best,
+        standing: Standing,
         world: World,
     ) -> None:
         self._out, self._backbone, self._adapter, self._base = out, backbone, adapter, base
         self._options, self._digest, self._world = options, digest, world
-        self._temperature, self._best = temperature, best
-        self._parts: dict[str, Any] = {"optimizer": optimizer, "best": best, "temperature": temperature}
+        self._temperature, self._standing = temperature, standing
+        self._parts: dict[str, Any] = {
+            "optimizer": optimizer,
+            "best": standing,
+            "temperature": temperature,
+        }
+        self._optimizer = optimizer
         optimizer.register_load_state_dict_pre_hook(self._parted)
         recorded = options.recorded()
         self._facts = {**facts, "options": recorded, "data_digest": digest}
         # What a resumed run must have in common with the run it goes on with.
-        more = {"model": base, "revision": facts.get("revision"), "num_processes": world.size}
+        more = {"model": base, "revision": facts.get("revision"), "adapter": facts.get("adapter")}
+        more |= {"eval": standing.data, "num_processes": world.size}
         self._kept = {**recorded, **more, **asdict(backbone.limits)}
 
     def resumed(self, resume: str, allow_changed: Collection[str]) -> int:
         """The step to go on with, everything put back; 0 where there is nothing to go on from."""
-        found = checkpoint.find(self._out, resume)
-        if found is None:
-            return 0
-        step = checkpoint.load_state(
-            found, self._digest, self._kept, self._parts, self._world.rank, allow_changed
-        )
-        checkpoint.load_weights(self._backbone.model, found, self._world.part)
-        log.info("going on from %s", found)
+        found = folders.find(self._out, resume)
+        step = 0
+        if found is not None:
+            groups = [_settings(group) for group in self._optimizer.param_groups]
+            step = checkpoint.load_state(
+                found, self._digest, self._kept, self._parts, self._world.rank, allow_changed
+            )
+            for group, own in zip(self._optimizer.param_groups, groups, strict=True):
+                group.update(own)  # the options of this run, where they were allowed to change
+            checkpoint.load_weights(self._backbone.model, found, self._world.part)
+            log.info("going on from %s", found)
+        self._world.gather(None)  # nobody is still looking for a checkpoint
+        if self._world.leads and (aside := folders.put_aside(self._out, step)):
+            log.info("checkpoints of another run are put aside: %s", ", ".join(map(str, aside)))
         return step
 
     def save(self, step: int) -> Path:
         """A checkpoint after `step` steps; every process has to come here."""
-        path = checkpoint.path_of(self._out, step)
-        random = self._world.gather(checkpoint.random_state())
+        path = folders.path_of(self._out, step)
+        random = self._world.gather(generators.random_state())
         states = {name: self._world.whole(part.state_dict()) for name, part in self._parts.items()}
         with self._whole_model():
             if self._world.leads:
-                with checkpoint.written_whole(path) as folder:
+                with folders.written_whole(path) as folder:
                     self._save_model(folder, step)
                     checkpoint.save_weights(self._backbone.model, folder)
                     checkpoint.save_state(folder, step, self._digest, self._kept, states, random)
         if self._world.leads:
-            checkpoint.prune(self._out, self._options.save_total_limit)
+            folders.prune(self._out, self._options.save_total_limit)
         self._world.gather(None)  # nobody leaves while the checkpoint is written
         return path
 
@@ -81,7 +94,7 @@ class Saving:
         """The model as it is now is the best so far."""
         with self._whole_model():
             if self._world.leads:
-                with checkpoint.written_whole(self._best_folder) as folder:
+                with folders.written_whole(self._best_folder) as folder:
                     self._save_model(folder, step)
 
     def publish(self, step: int) -> dict[str, Any]:
@@ -91,13 +104,13 @@ class Saving:
                 if self._options.merge and self._adapter is not None:
                     self._adapter.merge_and_unload()  # in place: the backbone's modules are plain ones again
                     self._adapter = None
-                with checkpoint.written_whole(self._out / "final") as folder:
+                with folders.written_whole(self._out / "final") as folder:
                     self._save_model(folder, step)
         if self._world.leads:
-            checkpoint.publish(self._out / "final", self._out)
+            folders.publish(self._out / "final", self._out)
         found: dict[str, Any] = {"folder": str(self._out)}
-        if self._best.score is not None:
-            found |= {"best_score": self._best.score, "best_step": self._best.step}
+        if self._standing.score is not None:
+            found |= {"best_score": self._standing.score, "best_step": self._standing.step}
             found["best_folder"] = str(self._best_folder)
         return found
 
@@ -128,7 +141,12 @@ class Saving:
         facts = {**self._facts, "step": step}
         if learnt := self._temperature.values():
             facts["learnt_temperature"] = learnt
-        if self._best.score is not None:
-            facts["evaluation"] = {"score": self._best.score, "step": self._best.step}
+        facts |= self._standing.losses
+        if evaluation := self._standing.evaluation():
+            facts["evaluation"] = evaluation
         checkpoint.save_model(folder, self._backbone, self._adapter, self._base, facts)
         (folder / "README.md").write_text(card.text(self._base, facts, is_adapter=self._adapter is not None))
+
+
+def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in group.items() if name != "params"}

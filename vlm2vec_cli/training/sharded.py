@@ -115,8 +115,13 @@ class Sharded(Several):
         return any(self.gather(does))
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """See World; parts have their sum already."""
+        """See World; parts have their sum already, a sum of zeros where no process had a gradient."""
         super().sum_gradients(one for one in parameters if not isinstance(one, DTensor))
+        assert self._passes is not None
+        if not any(self.gather(self._passes.looked())):
+            for name, parameter in self._passes.model.named_parameters():
+                if isinstance(parameter, DTensor) and not name.startswith("language_model."):
+                    parameter.grad = None  # only pictures pass through what is not the language model
 
     def clip_gradients(self, parameters: Iterable[torch.nn.Parameter], most: float) -> float:
         """See World."""
@@ -130,14 +135,14 @@ class Sharded(Several):
             with self._exchange():
                 if _is_lost(error):
                     raise error
-            self._ended = True
+            self.ended = True
             raise error
         super().raise_together(error)
 
     @contextmanager
     def passing(self) -> Iterator[None]:
         """Around a pass: after one that failed there cannot be another."""
-        if self._ended:
+        if self.ended:
             raise UnavailableError("out of memory in a pass of a sharded model", hint="--chunk-tokens, fewer")
         try:
             yield
@@ -193,6 +198,7 @@ class _Passes:
 
     def __init__(self, backbone: Backbone, world: Sharded) -> None:
         self._backbone, self._world = backbone, world
+        self._looked = False
         model: Any = backbone.model
         model.pooled = backbone.forward
         register_fsdp_forward_method(model, "pooled")
@@ -205,12 +211,18 @@ class _Passes:
         self._world.somebody(True)
         return self._pooled(batch) if batch else self.of_nothing()[:0]
 
+    def looked(self) -> bool:
+        """Whether a pass with a graph has shown the vision tower anything since this was asked last."""
+        looked, self._looked = self._looked, False
+        return looked
+
     def of_nothing(self) -> Tensor:
         """(1, D) that nobody wants, from a pass that others need."""
         return self._pooled([_NOTHING])
 
     def _pooled(self, batch: Sequence[Encoded]) -> Tensor:
         graph = torch.is_grad_enabled()
+        self._looked |= graph and any(encoded.visuals for encoded in batch)
         # What is gathered under inference mode could not be trained with later.
         with self._world.passing(), torch.inference_mode(False), torch.set_grad_enabled(graph):
             pooled: Tensor = self.model.pooled(batch)

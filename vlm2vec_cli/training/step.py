@@ -32,11 +32,15 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a step came to: the loss, that of each dataset in it, and the tokens that it took (each once)."""
+    """What a step came to: the loss, that of each dataset in it, and the tokens that it took (each once).
+
+    `not_finite` are the places of rows with a representation that is not finite.
+    """
 
     loss: float
     dataset_loss: dict[str, float]
     tokens: int
+    not_finite: tuple[str, ...] = ()
 
 
 def backward(
@@ -88,13 +92,18 @@ def backward(
         return world.gather_rows(own_ND)
 
     each_B = torch.empty(0)
+    broken: tuple[str, ...] = ()
 
     def loss(state_ND: Tensor) -> Tensor:
-        nonlocal each_B
+        nonlocal each_B, broken
         at = {key: position for position, key in enumerate(order)}
         query_rows = torch.tensor([at[side.key] for side in batch.queries], device=state_ND.device)
         target_rows = torch.tensor([at[side.key] for side in batch.targets], device=state_ND.device)
         total, each_B = objective(state_ND, query_rows, target_rows, batch)
+        if not torch.isfinite(total):
+            finite = torch.isfinite(state_ND).all(dim=1).tolist()
+            sides = (*batch.queries, *batch.targets)
+            broken = tuple(dict.fromkeys(side.place for side in sides if not finite[at[side.key]]))
         return total
 
     try:
@@ -106,7 +115,7 @@ def backward(
         world.raise_together(error)
         raise
     world.raise_together(None)
-    return Outcome(value, _by_dataset(batch.datasets, each_B), tokens)
+    return Outcome(value, _by_dataset(batch.datasets, each_B), tokens, broken)
 
 
 def share(batch: Batch, world: World) -> dict[str, Side]:
@@ -131,8 +140,9 @@ def _weight(side: Side) -> tuple[bool, bool, int, str]:
 def _chunks(
     own: Mapping[str, Side], encodings: Encodings, tokens: int | None, bad: dict[str, UserError]
 ) -> Iterator[list[tuple[str, Encoded]]]:
-    """Inputs of like length together, in runs of at most `tokens` tokens and a like number of 2 x 2 patch
-    groups; one input at least. Only a window of all inputs is in memory."""
+    """Inputs of like length together, and those that begin with the same visual, in runs of at most `tokens`
+    tokens and a like number of 2 x 2 patch groups; one input at least. Only a window of all inputs is in
+    memory."""
     window: list[tuple[str, Encoded]] = []
     held = 0
     for key, encoded in encodings.stream(own, bad):
@@ -147,7 +157,7 @@ def _chunks(
 def _cut(window: list[tuple[str, Encoded]], tokens: int | None) -> Iterator[list[tuple[str, Encoded]]]:
     chunk: list[tuple[str, Encoded]] = []
     used = 0
-    for key, encoded in sorted(window, key=lambda one: (one[1].num_tokens, one[0])):
+    for key, encoded in _ordered(window):
         if tokens is not None and chunk and used + cost(encoded) > tokens:
             yield chunk
             chunk, used = [], 0
@@ -155,6 +165,15 @@ def _cut(window: list[tuple[str, Encoded]], tokens: int | None) -> Iterator[list
         used += cost(encoded)
     if chunk:
         yield chunk
+
+
+def _ordered(window: list[tuple[str, Encoded]]) -> Iterator[tuple[str, Encoded]]:
+    """By length; behind an input come those that begin with its visual, which share what they begin with."""
+    alike: defaultdict[str, list[tuple[str, Encoded]]] = defaultdict(list)
+    for key, encoded in sorted(window, key=lambda one: (one[1].num_tokens, one[0])):
+        alike[encoded.visuals[0].key if encoded.visuals else key].append((key, encoded))
+    for group in alike.values():
+        yield from group
 
 
 def _by_dataset(datasets: tuple[str, ...], each_B: Tensor) -> dict[str, float]:

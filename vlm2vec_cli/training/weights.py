@@ -16,6 +16,7 @@ def sampler_of(pairs: Pairs, options: TrainOptions) -> Sampler:
     """The sampler that the options describe. Raises UsageError for a pattern that no dataset has."""
     weights: dict[str, float] = {}
     for option, given in (
+        ("--rows-per-dataset", options.dataset_rows),
         ("--dataset-weight", options.dataset_weight),
         ("--dataset-temperature", options.dataset_temperatures),
     ):

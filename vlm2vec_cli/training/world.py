@@ -36,6 +36,7 @@ class World:
         self.rank, self.size = 0, 1
         self.device: torch.device | None = None
         self.loading: torch.device | None = None  # where the model is put first, if not there
+        self.ended = False  # the processes no longer speak with each other
 
     @property
     def leads(self) -> bool:
@@ -74,7 +75,8 @@ class World:
         return whole
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Makes every parameter's gradient the sum over processes."""
+        """Makes every parameter's gradient the sum over processes; one that none has stays absent, and its
+        parameter as it is."""
 
     def clip_gradients(self, parameters: Iterable[torch.nn.Parameter], most: float) -> float:
         """Scales the gradients down to a norm of `most`; returns the norm that they had."""
@@ -108,7 +110,6 @@ class Several(World):
             ) from error
         self.rank, self.size, self.device = state.process_index, state.num_processes, state.device
         self._objects = distributed.new_group(backend="gloo")
-        self._ended = False
 
     def gather(self, thing: Thing) -> list[Thing]:
         """See World."""
@@ -130,9 +131,13 @@ class Several(World):
         return Gathered(rows, sum(numbers[: self.rank]))
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """See World. A gradient that a process does not have counts as zero."""
+        """See World. A gradient that some processes do not have counts as zero there."""
+        own = list(parameters)
+        having = self.gather([parameter.grad is not None for parameter in own])
         bucket: list[Tensor] = []
-        for parameter in parameters:
+        for parameter, *anywhere in zip(own, *having, strict=True):
+            if not any(anywhere):
+                continue
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             bucket.append(parameter.grad)
@@ -144,13 +149,13 @@ class Several(World):
 
     def raise_together(self, error: Exception | None) -> None:
         """See World."""
-        if self._ended and error is not None:
+        if self.ended and error is not None:
             raise error
         told = error if error is None or isinstance(error, UserError) else _Told(repr(error))
         first = next(((rank, one) for rank, one in enumerate(self.gather(told)) if one is not None), None)
         if first is None:
             return
-        self._ended = True
+        self.ended = True
         rank, found = first
         if not self.leads:
             if isinstance(error, Exception) and not isinstance(error, UserError):
@@ -179,7 +184,7 @@ class Several(World):
         try:
             yield
         except RuntimeError as error:
-            self._ended = True
+            self.ended = True
             log.debug("exchange failed: %s", error)
             if not self.leads:
                 raise SystemExit(_GONE) from error

@@ -1,4 +1,5 @@
 import json
+import os
 from typing import Any
 
 import pyarrow as pa
@@ -78,6 +79,24 @@ def test_pages_as_paths_beside_the_corpus(mini: Any) -> None:
     assert [row["image"] for row in mini.read(VIDORE, "candidate")] == [f"{MIRROR}/guide.pdf#page=3"]
     corpus = mini.root / MIRROR / "corpus/test-00000-of-00001.parquet"
     assert mini.rejected[0].startswith(f"{corpus} row 2: image gone.png: not in {corpus.parent}")
+
+
+def test_a_folder_of_pages_is_listed_once_whatever_the_number_of_rows(
+    mini: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, real = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or real(path))
+    names = [f"{number}.png" for number in range(30)]
+    triple(
+        mini, MIRROR, "test",
+        [{"query-id": "q", "query": "x"}],
+        [{"corpus-id": name, "image": {"bytes": None, "path": name}} for name in names],
+        judged(("q", "0.png", 1)),
+    )  # fmt: skip
+    for name in names:
+        mini.file(f"{MIRROR}/{name}")
+    assert len(mini.read(VIDORE, "candidate")) == 30
+    assert len(listed) < 10
 
 
 def test_exported_pages_of_visrag_have_shortened_names(mini: Any) -> None:

@@ -1,6 +1,9 @@
 """ColPali and VisRAG: pages in Parquet cells become the pairs that their description asks for."""
 
+import os
 from pathlib import Path
+
+import pytest
 
 import raw_sets
 from sources import pair, prepared
@@ -44,3 +47,18 @@ def test_visrag(tmp_path: Path) -> None:
              {"text": f"{textbook}  <image>", "image": f"{first}[1]"}),
         pair("visrag-indomain", "3", {"text": "Who? "}, {"text": " <image>", "image": f"{second}[0]"}),
     ]  # fmt: skip
+
+
+def test_a_folder_of_pages_is_listed_once_whatever_the_number_of_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, real = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or real(path))
+    names = [f"{number}.png" for number in range(30)]
+    rows = [{"image": name, "query": "what?", "answer": "that"} for name in names]
+    raw_sets.parquet(tmp_path, "data/train-00000-of-00001.parquet", rows)
+    for name in names:
+        raw_sets.put(tmp_path, f"data/{name}", b"x")
+    made = prepared(tmp_path, "colpali-train")
+    assert [row["query"]["image"] for row in made] == [f"data/{name}" for name in names]
+    assert len(listed) < 10

@@ -1,11 +1,13 @@
 import gzip
 import json
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from vlm2vec_cli.errors import DataError, UsageError
+from vlm2vec_cli.errors import DataError, UsageError, UserError
+from vlm2vec_cli.readers import table
 
 
 def read(mini: Any, name: str, *maps: str, **more: Any) -> list[dict[str, Any]]:
@@ -138,12 +140,28 @@ def test_json_lines_packed_and_with_objects_inside(mini: Any) -> None:
 
 
 def test_bad_rows_have_their_line(mini: Any) -> None:
-    path = mini.file("t.csv", "a,b\n1,2,3\n,x\n4,\n")
+    path = mini.file("t.csv", "a,b\n1,2,3\n,x\n4,\n5\n\n")
     assert [row["text"] for row in read(mini, "t.csv", "text=a")] == ["4"]
     assert mini.rejected == [
         f"{path} line 2: 3 cells under 2 columns",
         f"{path} line 3: expected text, image or video",
+        f"{path} line 5: 1 cell under 2 columns",
     ]
+
+
+@pytest.mark.parametrize(
+    ("content", "fact"),
+    [('[{"a": "x"}]\n', "expected a JSON object"), ('[\n  {"a": "x"}\n]\n', "not JSON: unexpected end")],
+)
+def test_a_list_of_objects_gets_the_command_that_makes_lines_of_it(
+    mini: Any, content: str, fact: str
+) -> None:
+    mini.file("t.json", content)
+    errors: list[UserError] = []
+    entry = {"name": "d", "parser": "table", "paths": (str(mini.root / "t.json"),), "maps": ("text=a",)}
+    list(table.read(entry, replace(mini.raw(), reject=errors.append), "item"))
+    assert errors[0].fact.startswith(fact)
+    assert errors[0].hint == "one object a line: jq -c '.[]' FILE"
 
 
 def test_a_gap_in_a_template_is_a_bad_row(mini: Any) -> None:

@@ -58,6 +58,15 @@ def test_frozen_rows_fit_the_json_schema(kind: Kind) -> None:
 
 
 BAD: list[tuple[Kind, dict[str, Any], str]] = [
+    (ITEM, {"video": "v", "num_frames": "many"}, "num_frames: expected an integer, got a string"),
+    (ITEM, {"video": "v", "num_frames": -1}, "num_frames: expected an integer from 1 to 1000000, got -1"),
+    (VECTOR, {"embedding": [1], "num_frames": 0}, "num_frames: expected an integer from 1 to 1000000, got 0"),
+    (
+        PAIR,
+        {"query": {"video": "v", "num_frames": 2.5}, "positive": {"text": "b"}},
+        "query: num_frames: expected an integer, got a number",
+    ),
+    (ITEM, {"num_frames": 4}, "expected text, image or video"),
     (ITEM, {"text": 1}, "text: expected a string, got a number"),
     (ITEM, {"text": "a", "id": 1.5}, "id: expected a string or an integer, got a number"),
     (ITEM, {"text": "a", "id": True}, "id: expected a string or an integer, got true or false"),

@@ -10,17 +10,17 @@ import torch
 
 import golden
 from pairs import lora
-from vlm2vec_cli import checkpoints
+from vlm2vec_cli import checkpoints, generators
 from vlm2vec_cli.errors import DataError, UnavailableError, UsageError
-from vlm2vec_cli.training import checkpoint
+from vlm2vec_cli.training import checkpoint, folders
 from vlm2vec_cli.training.options import TrainOptions
 
 
 def made(out: Path, *steps: int) -> None:
     for step in steps:
-        folder = checkpoint.path_of(out, step)
+        folder = folders.path_of(out, step)
         folder.mkdir(parents=True)
-        (folder / checkpoint.STATE).write_bytes(b"")
+        (folder / folders.STATE).write_bytes(b"")
 
 
 def names(folder: Path) -> list[str]:
@@ -28,43 +28,69 @@ def names(folder: Path) -> list[str]:
 
 
 def test_the_newest_whole_checkpoint_is_found(tmp_path: Path) -> None:
-    assert checkpoint.find(tmp_path, "auto") is None
+    assert folders.find(tmp_path, "auto") is None
     made(tmp_path, 9, 100, 20)
     (tmp_path / "checkpoint-200").mkdir()  # without its state: not whole
     (tmp_path / "checkpoint-best").mkdir()
-    assert checkpoint.find(tmp_path, "auto") == tmp_path / "checkpoint-100"
-    assert checkpoint.find(tmp_path, "none") is None
-    assert checkpoint.find(tmp_path, str(tmp_path / "checkpoint-9")) == tmp_path / "checkpoint-9"
+    assert folders.find(tmp_path, "auto") == tmp_path / "checkpoint-100"
+    assert folders.find(tmp_path, "none") is None
+    assert folders.find(tmp_path, str(tmp_path / "checkpoint-9")) == tmp_path / "checkpoint-9"
     with pytest.raises(UsageError, match=r"--resume nowhere: no training_state.pt there"):
-        checkpoint.find(tmp_path, "nowhere")
+        folders.find(tmp_path, "nowhere")
 
 
 def test_the_oldest_go(tmp_path: Path) -> None:
     made(tmp_path, 1, 2, 10)
-    checkpoint.prune(tmp_path, None)
+    folders.prune(tmp_path, None)
     assert names(tmp_path) == ["checkpoint-1", "checkpoint-10", "checkpoint-2"]
-    checkpoint.prune(tmp_path, 2)
+    folders.prune(tmp_path, 2)
     assert names(tmp_path) == ["checkpoint-10", "checkpoint-2"]
-    checkpoint.prune(tmp_path, 5)
+    folders.prune(tmp_path, 5)
     assert names(tmp_path) == ["checkpoint-10", "checkpoint-2"]
 
 
 def test_a_folder_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoint-1"
-    with checkpoint.written_whole(folder) as partial:
+    with folders.written_whole(folder) as partial:
         (partial / "a").write_text("first")
-    with contextlib.suppress(KeyboardInterrupt), checkpoint.written_whole(folder) as partial:
+    with contextlib.suppress(KeyboardInterrupt), folders.written_whole(folder) as partial:
         (partial / "a").write_text("second")
         raise KeyboardInterrupt
     with pytest.raises(UnavailableError, match="cannot be written: No space left") as raised:
-        with checkpoint.written_whole(folder):
+        with folders.written_whole(folder):
             raise OSError(28, "No space left on device")
     assert raised.value.hint == "earlier checkpoints are intact"
     assert (folder / "a").read_text() == "first"
     assert names(tmp_path) == ["checkpoint-1"]
-    with checkpoint.written_whole(folder) as partial:
+    with folders.written_whole(folder) as partial:
         (partial / "b").write_text("third")
     assert names(folder) == ["b"]
+
+
+@pytest.mark.parametrize("name", ["checkpoint-1", "best"])
+def test_a_kill_between_two_names_loses_nothing(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    with folders.written_whole(folder) as partial:
+        (partial / "a").write_text("first")
+    folder.rename(tmp_path / f".{name}.old")
+    for word in ("partial", "gone"):
+        (tmp_path / f".{name}.{word}").mkdir()
+    folders.tidy(tmp_path)
+    assert names(tmp_path) == [name]
+    assert (folder / "a").read_text() == "first"
+    (tmp_path / f".{name}.old").mkdir()
+    folders.tidy(tmp_path)
+    assert names(tmp_path) == [name], "a folder that is there is the newer one"
+
+
+def test_later_checkpoints_are_put_aside(tmp_path: Path) -> None:
+    made(tmp_path, 5, 50, 5000)
+    assert folders.put_aside(tmp_path, 50) == [tmp_path / "checkpoint-5000.old"]
+    assert folders.find(tmp_path, "auto") == tmp_path / "checkpoint-50"
+    assert folders.put_aside(tmp_path, 50) == []
+    made(tmp_path, 5000)
+    folders.put_aside(tmp_path, 0)
+    assert names(tmp_path) == ["checkpoint-5.old", "checkpoint-50.old", "checkpoint-5000.old"]
 
 
 def test_a_published_folder_holds_one_model(tmp_path: Path) -> None:
@@ -75,7 +101,7 @@ def test_a_published_folder_holds_one_model(tmp_path: Path) -> None:
         (out / name).write_text("old")
     for name in ("adapter_config.json", "adapter_model.safetensors", checkpoints.META):
         (source / name).write_text("new")
-    checkpoint.publish(source, out)
+    folders.publish(source, out)
     assert names(out) == ["adapter_config.json", "adapter_model.safetensors", "notes.txt", "vlm2vec.json"]
     assert (out / checkpoints.META).read_text() == "new"
 
@@ -85,7 +111,7 @@ def test_state_goes_back_where_it_came_from(tmp_path: Path) -> None:
     options = {"seed": 1, "lora_targets": ("a", "b"), "max_steps": 3}
     torch.manual_seed(5)
     checkpoint.save_state(
-        tmp_path, 7, "digest", options, {"layer": layer.state_dict()}, [checkpoint.random_state()]
+        tmp_path, 7, "digest", options, {"layer": layer.state_dict()}, [generators.random_state()]
     )
     expected = torch.rand(3)
     other = torch.nn.Linear(2, 2)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 import golden
 from pairs import DATA, PICTURES, SMALL, events, lora, records, steps, texts, weights
 from vlm2vec_cli.errors import DataError, UsageError
+from vlm2vec_cli.schemas.event import EVENT
 from vlm2vec_cli.training.encodings import Encodings
 from vlm2vec_cli.training.objective import Objective
 from vlm2vec_cli.training.pairs import Choice, Pairs
@@ -27,12 +28,16 @@ def test_events_in_order(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert found[0]["pairs"] == 4
     assert found[0]["trainable_parameters"] < found[0]["parameters"]
+    known = {field.name for field in EVENT.fields}
+    assert all(event.keys() <= known and EVENT.parse({**event}, "1") for event in found)
     assert [event["step"] for event in found if event["event"] == "step"] == [1, 2, 3]
     for event in (event for event in found if event["event"] == "step"):
         assert math.isfinite(event["loss"])
         assert event["dataset_loss"] == {"default": pytest.approx(event["loss"], rel=1e-5)}
         assert event["grad_norm"] > 0
+        assert event["pairs_per_s"] > 0
         assert event["tokens_per_s"] > 0
+        assert event["learning_rate"] > 0
         assert event["peak_memory_mb"] > 10
         assert 0 <= event["waiting_share"] <= 1
     assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == ["checkpoint-2"]

@@ -1,11 +1,13 @@
 """Learning rates, the number of steps, what decays."""
 
+import sys
 from dataclasses import replace
 
 import pytest
 
 import golden
 from pairs import SMALL, lora
+from vlm2vec_cli.errors import UnavailableError
 from vlm2vec_cli.training import optimizer
 from vlm2vec_cli.training.optimizer import learning_rate, num_steps
 from vlm2vec_cli.training.options import TrainOptions
@@ -28,6 +30,14 @@ def test_epochs_are_whole_steps_rounded_up() -> None:
     assert num_steps(TrainOptions(epochs=2), in_one) == 5
     assert num_steps(TrainOptions(epochs=0.01), in_one) == 1
     assert num_steps(TrainOptions(epochs=2, max_steps=0), in_one) == 0
+
+
+def test_the_8_bit_optimizer_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(UnavailableError) as raised:
+        optimizer.create(golden.fresh().model, TrainOptions(full=True, optimizer="adamw-8bit"))
+    assert raised.value.fact == "--optimizer adamw-8bit needs the package bitsandbytes"
+    assert raised.value.hint == "pip install bitsandbytes"
 
 
 def test_matrices_decay_and_vectors_do_not() -> None:

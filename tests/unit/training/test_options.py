@@ -12,6 +12,42 @@ from vlm2vec_cli.commands import embed, train
 from vlm2vec_cli.errors import UsageError
 from vlm2vec_cli.training import given, run
 from vlm2vec_cli.training.options import TrainOptions
+from vlm2vec_cli.training.presets import PRESETS
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        (
+            "vlm2vec-v2",  # the released script: 8 processes of 128 pairs, interleaved blocks of 64
+            {
+                **{"batch_size": 8 * 128, "homogeneous": "64", "temperature": 0.02, "learning_rate": 5e-5},
+                **{"schedule": "linear", "warmup_steps": 100, "max_steps": 5000, "lora_r": 16},
+                **{"lora_alpha": 64, "lora_dropout": 0.1, "dora": True, "lora_targets": "vlm2vec-v2"},
+                **{
+                    "weight_decay": 0,
+                    "max_grad_norm": 1.0,
+                    "adam_beta1": 0.9,
+                    "adam_beta2": 0.999,
+                    "seed": 42,
+                },
+            },
+        ),
+        (
+            "vlm2vec-v1",  # its README, and the released adapter's rank
+            {
+                **{"batch_size": 8 * 128, "temperature": 0.02, "learning_rate": 2e-5, "schedule": "linear"},
+                **{"warmup_steps": 200, "max_steps": 2000, "rows_per_dataset": 100_000, "max_length": 4096},
+                **{"lora_r": 8, "weight_decay": 0, "max_grad_norm": 1.0, "seed": 42},
+            },
+        ),
+        ("sgg", {"schedule": "cosine", "warmup_steps": 0.1, "max_grad_norm": 1.0, "seed": 42}),
+    ],
+)
+def test_presets_are_the_published_runs(name: str, published: dict[str, Any]) -> None:
+    defaults = {key: one.default for key, one in inspect.signature(train.main).parameters.items()}
+    made = {**defaults, **{key.replace("-", "_"): value for key, value in PRESETS[name].items()}}
+    assert {key: made[key] for key in published} == published
 
 
 @pytest.mark.parametrize(

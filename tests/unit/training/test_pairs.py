@@ -82,7 +82,18 @@ def test_positive_ids_name_other_answers() -> None:
         pair("b", {"text": "B", "id": "2"}),
         pair("c", {"text": "C", "id": "3"}, {"text": "N", "id": "1"}, {"text": "M", "id": "9"}),
     ]
-    assert allowed(rows) == ["P-x-x", "-Pxxx", "xxPxx"]
+    assert allowed(rows) == ["P-x-x", "xPxxx", "xxPxx"], "one answer does not become all that its row names"
+    unnamed = [pair("a", "A", positive_ids=["1", "2"]), rows[1]]
+    assert allowed(unnamed) == ["P-", "-P"], "a positive without id may be any of them"
+
+
+def test_two_rows_that_share_an_answer_keep_the_answers_that_they_do_not_share() -> None:
+    def relation(query: str, name: str, *names: str) -> dict:
+        return pair(query, {"text": name, "id": name}, positive_ids=list(names))
+
+    rows = [relation("a", "on", "on", "near"), relation("b", "near", "near", "holding")]
+    rows.append(relation("c", "holding", "holding"))
+    assert allowed(rows) == ["P-x", "xP-", "xxP"]
 
 
 def test_negatives_may_be_of_any_number() -> None:
@@ -210,9 +221,11 @@ def test_rows_come_back_from_the_file_as_they_were() -> None:
 
 def test_only_the_first_rows_of_each_dataset() -> None:
     rows = [pair(str(number), "p", dataset="ab"[number % 2]) for number in range(7)]
-    kept = Pairs(records(rows), per_dataset=2)
+    kept = Pairs(records(rows), per_dataset=[("*", 2)])
     assert [one.query.content["text"] for one in kept] == ["0", "1", "2", "3"]
     assert Pairs(records(rows[:4])).digest == kept.digest
+    some = Pairs(records(rows), per_dataset=[("b*", 1), ("*", 3)])
+    assert [one.query.content["text"] for one in some] == ["0", "1", "2", "4"]
 
 
 def test_equal_positives_and_mined_batches_have_equal_numbers() -> None:

@@ -12,7 +12,7 @@ from vlm2vec_cli.training.examples import Side
 from vlm2vec_cli.training.objective import Objective
 from vlm2vec_cli.training.options import TrainOptions
 from vlm2vec_cli.training.pairs import Batch
-from vlm2vec_cli.training.step import backward
+from vlm2vec_cli.training.step import _chunks, backward
 
 PLAIN = TrainOptions()
 FACTS = golden.facts()["train_b"]
@@ -65,6 +65,28 @@ def test_loss_at_other_temperatures(temperature: str) -> None:
     encodings = Encodings(backbone, golden.media(), workers=1, budget=1 << 28)
     value = loss_of(batch(), backbone, encodings, TrainOptions(temperature=float(temperature)))
     assert value == pytest.approx(FACTS["loss_by_temperature"][temperature], rel=1e-5)
+
+
+def test_inputs_that_begin_with_one_picture_share_a_chunk() -> None:
+    """The shortest of them says where; others, and those without pictures, come by length."""
+    questions = ["a", "the word", "what can be seen in this picture", "what is it", "why"]
+    contents = [
+        {"image": f"images/v5_224x224_f{at % 2}.png", "text": one} for at, one in enumerate(questions)
+    ]
+    contents += [{"text": one * 20} for one in ("x ", "y z ")]
+    sides = {str(at): Side(one, str(at), golden.ROOT, "golden") for at, one in enumerate(contents)}
+    encodings = Encodings(golden.backbone(), golden.media(), workers=1, budget=1 << 28)
+    (whole,) = _chunks(sides, encodings, None, {})
+    order = [int(key) for key, _ in whole]
+    lengths = [encoded.num_tokens for _, encoded in whole]
+    assert order == [5, 6, *sorted([0, 2, 4], key=lambda at: len(questions[at])), 1, 3]
+    assert lengths != sorted(lengths)
+    assert [key for key, _ in whole] == [
+        key for chunk in _chunks(sides, encodings, 60, {}) for key, _ in chunk
+    ]
+    plain = {key: one for key, one in sides.items() if key in "056"}
+    (whole,) = _chunks(plain, encodings, None, {})
+    assert [encoded.num_tokens for _, encoded in whole] == sorted(one.num_tokens for _, one in whole)
 
 
 def test_equal_contents_are_encoded_once_and_get_the_gradient_of_all_their_places() -> None:

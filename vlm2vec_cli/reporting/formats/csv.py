@@ -14,10 +14,12 @@ HEAD = (
 
 
 def render(report: Report) -> str:
-    """The table; differences have a column a comparison, filled on lines of main values."""
+    """The table; differences, and their tests, have a column a comparison, filled on lines of main values."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     references = [f"difference from {report.columns[one.reference].name}" for one in report.comparisons]
+    if report.paired:
+        references += [f"p against {report.columns[one.reference].name}" for one in report.comparisons]
     writer.writerow(_line([*HEAD, *references]))
     for task in report.tasks:
         for index, column in enumerate(report.columns):
@@ -30,7 +32,8 @@ def render(report: Report) -> str:
                 about = [mean.level, mean.key, mean.modality, "", "", *_model(column), "main metric", "yes"]
                 ends = value.interval or ("", "")
                 numbers = [value.value, *ends, "", "", value.found, value.expected]
-                writer.writerow(_line([*about, *numbers, *_differences(report, index, mean.tasks)]))
+                differences = _differences(report, index, mean.tested_as, mean.tasks)
+                writer.writerow(_line([*about, *numbers, *differences]))
     return out.getvalue()
 
 
@@ -42,7 +45,8 @@ def _task(report: Report, task: Task, index: int) -> Iterator[list[object]]:
         main = metric == cell.metric
         ends = cell.intervals.get(metric, ("", ""))
         numbers = [cell.value if main else value, *ends, cell.num_queries, cell.num_candidates, "", ""]
-        differences = _differences(report, index, [task.name]) if main else [""] * len(report.comparisons)
+        none = [""] * len(report.comparisons) * (2 if report.paired else 1)
+        differences = _differences(report, index, task.name, [task.name]) if main else none
         yield _line([*about, metric, "yes" if main else "no", *numbers, *differences])
 
 
@@ -50,11 +54,16 @@ def _model(column: Column) -> list[str]:
     return [column.name, "baseline" if column.baseline else "model"]
 
 
-def _differences(report: Report, index: int, names: Sequence[str]) -> list[object]:
+def _differences(report: Report, index: int, key: str, names: Sequence[str]) -> list[object]:
     def cell(comparison: Comparison) -> object:
         return report.difference(comparison, names) if comparison.column == index else ""
 
-    return [cell(comparison) for comparison in report.comparisons]
+    def p_value(comparison: Comparison) -> object:
+        test = report.paired.get((comparison, key)) if comparison.column == index else None
+        return "" if test is None else test.adjusted
+
+    tests = map(p_value, report.comparisons) if report.paired else ()
+    return [*map(cell, report.comparisons), *tests]
 
 
 def _line(values: Iterable[object]) -> list[object]:

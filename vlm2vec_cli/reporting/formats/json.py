@@ -60,7 +60,7 @@ def _mean(report: Report, index: int) -> dict[str, Any]:
             name: {"value": one.value, "ci95": _ends(one.interval), "found": one.found}
             for name, one in values.items()
         },
-        "differences": _differences(report, mean.key, list(mean.tasks)),
+        "differences": _differences(report, mean.tested_as, list(mean.tasks)),
     }
 
 

@@ -41,7 +41,8 @@ def _means(report: Report, heads: tables.Heads) -> str:
     for mean in tables.shown_means(report):
         label = escape(mean.label)
         differences = [
-            escape(tables.difference_cell(report, one, mean.key, mean.tasks)) for one in report.comparisons
+            escape(tables.difference_cell(report, one, mean.tested_as, mean.tasks))
+            for one in report.comparisons
         ]
         label = f"&emsp;{label}" if mean.inner else f"**{label}**"
         cells = tables.mean_cells(report, mean)

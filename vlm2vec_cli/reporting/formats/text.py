@@ -41,7 +41,7 @@ def _means(report: Report, heads: tables.Heads, width: int) -> str:
     for mean in tables.shown_means(report):
         label = f"  {mean.label}" if mean.inner else mean.label
         differences = [
-            tables.difference_cell(report, one, mean.key, mean.tasks) for one in report.comparisons
+            tables.difference_cell(report, one, mean.tested_as, mean.tasks) for one in report.comparisons
         ]
         rows.append(
             [printable(label), tables.counts(report, mean), *tables.mean_cells(report, mean), *differences]

@@ -20,7 +20,7 @@ def means(report: Report, series: list[Series]) -> Html:
         best = max(value.value for value in values if value.value is not None)
         comparable = len(series) > 1 and tables.same_counts(report, mean)
         cells = [_mean(value, best if comparable else None, partial=not comparable) for value in values]
-        differences = [difference(report, one, mean.key, mean.tasks) for one in report.comparisons]
+        differences = [difference(report, one, mean.tested_as, mean.tasks) for one in report.comparisons]
         count = element("td", tables.counts(report, mean), class_="count")
         head = element("th", mean.label, scope="row")
         body.append(

@@ -35,7 +35,7 @@ def _card(report: Report, series: list[Series], mean: Mean) -> Html:
     if lead is not None:
         difference = None
         if comparison is not None and report.difference(comparison, mean.tasks) is not None:
-            text = tables.difference_cell(report, comparison, mean.key, mean.tasks, mark="")
+            text = tables.difference_cell(report, comparison, mean.tested_as, mean.tasks, mark="")
             sign = "up" if text.startswith("+") else "down" if text.startswith("-") else "even"
             difference = element("span", text, class_=f"chip {sign}", title="difference in points")
         big = element("p", element("b", percent(values[lead].value)), difference, class_="big")
