@@ -85,7 +85,9 @@ def test_tiles_and_features_are_the_references(family: Family, name: str) -> Non
     with torch.inference_mode():
         features = backbone.look([visual]).numpy()
     rows = family.inputs[name]["image_feature_rows"]
-    assert np.abs(features[rows] - family.arrays[f"image_feature_rows/{name}"]).max() <= 1e-4
+    expected = family.arrays[f"image_feature_rows/{name}"]
+    # Some towers' features are in the hundreds, where two float32 are further apart.
+    assert np.abs(features[rows] - expected).max() <= max(1e-4, 2e-6 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", [name for name in QWEN2_5_VL.ids if QWEN2_5_VL.inputs[name]["grid_thw"]])
