@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole way on the data that ships with the package: raw files to rows, hard negatives, a model trained from
-# nothing, its vectors beside those of the untrained model, scores and a report. About six minutes on two cores.
+# nothing, its vectors beside those of the untrained model, scores and a report. Four to five minutes on two cores.
 #
 #   bash examples/quickstart/run.sh [FOLDER]      default folder: out/quickstart
 set -euo pipefail
