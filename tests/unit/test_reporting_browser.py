@@ -48,6 +48,10 @@ def browse(tmp_path: Path, page: str, *options: str) -> bytes:
         "--no-sandbox",
         "--disable-gpu",
         "--hide-scrollbars",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
         f"--user-data-dir={tmp_path}",
     )
     run = subprocess.run(
