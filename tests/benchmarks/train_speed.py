@@ -16,8 +16,8 @@ sentence-transformers' CachedMultipleNegativesRankingLoss is no third way: 6.2.0
 torchvision), but as a model of texts or pictures, and refuses inputs that are both, as those of a and b are.
 
 Both start from the same weights; their losses at the first step are compared (no dropout, duplicates not
-masked). `--growth` measures the peak memory of two processes that train on the same 1,024 pairs of a, one four
-steps in batches of 64, one a step in a single batch.
+masked). `--growth` measures the peak memory of two processes that train on the same 1,024 pairs of a, one for
+four steps in batches of 64, one for a step in a single batch.
 
 2026-11-23, x86_64, 2 CPUs, torch 2.13.0+cpu, one core to itself and work of low priority on the other, by
 `python tests/benchmarks/train_speed.py --batch 16 --steps 2 --threads 1`:

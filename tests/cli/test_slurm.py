@@ -21,7 +21,8 @@ SCRIPTS = Path(__file__).parents[2] / "examples" / "slurm"
 SETTINGS = ("SBATCH_", "SLURM_", "SRUN_", "VLM2VEC_", "HF_")
 TRAIN = ("--max-steps", "2", "--batch-size", "6", "--warmup-steps", "0", "--max-pixels", "7056",
          "--device", "cpu", "--lora-r", "2", "--lora-dropout", "0", "--precision", "fp32")  # fmt: skip
-EMBED = ("--part-rows", "4", "--batch-tokens", "512", "--min-pixels", "60000", "--max-pixels", "60000")
+EMBED = ("--part-rows", "4", "--batch-tokens", "512", "--min-pixels", "60000", "--max-pixels", "60000",
+         "--dtype", "float32")  # fmt: skip
 SHARDS = 4
 
 pytestmark = [

@@ -22,7 +22,7 @@ def test_auto_takes_bfloat16_where_it_is_much_faster(
     monkeypatch: pytest.MonkeyPatch, plain: float, half: float, expected: torch.dtype
 ) -> None:
     seconds = {torch.float32: plain, torch.bfloat16: half}
-    monkeypatch.setattr(devices, "_matmul_seconds", lambda number, device: seconds[number])
+    monkeypatch.setattr(devices, "_matmul_seconds", lambda numbers, device: [seconds[one] for one in numbers])
     assert encoder.pick_dtype("auto", torch.device("cpu")) is expected
     assert encoder.pick_dtype("float16", torch.device("cpu")) is torch.float16
 
@@ -63,3 +63,26 @@ def test_the_processes_of_a_launcher_take_a_device_each(monkeypatch: pytest.Monk
         monkeypatch.setenv("LOCAL_RANK", rank)
         found.append(str(encoder.pick_device("auto")))
     assert found == ["cuda", "cuda:1", "cuda"]
+
+
+def test_one_slow_product_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(10_000))
+    slow = {4: 100.0, 7: 50.0}  # the time of one product of either kind, of all others 1 and 0.5
+    taken: list[float] = []
+
+    def now() -> float:
+        at = next(clock)
+        if at % 2:
+            number = at // 2
+            taken.append(slow.get(number, 1e-3 if number % 2 == 0 else 5e-4))
+        return sum(taken)
+
+    monkeypatch.setattr(devices.time, "perf_counter", now)
+    assert devices.pick_dtype("auto", torch.device("cpu")) == torch.bfloat16
+
+
+def test_a_number_type_without_a_unit_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(10_000))
+    monkeypatch.setattr(devices.time, "perf_counter", lambda: 0.1 * next(clock))
+    devices.pick_dtype("auto", torch.device("cpu"))
+    assert next(clock) == 2 * 2 * 2
