@@ -17,6 +17,7 @@ from vlm2vec_cli.errors import DataError, nearest
 from vlm2vec_cli.media import tar_index
 from vlm2vec_cli.media.tar_index import normal
 
+_MOST_SAID = 300  # characters of a library's message
 _UNPACK = {"gz": "gunzip -c", "bz2": "bunzip2 -c", "xz": "unxz -c", "zst": "zstd -dc"}
 _MAGIC = ((b"\x1f\x8b", "gz"), (b"BZh", "bz2"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zst"))
 _ENDINGS = {
@@ -95,7 +96,7 @@ def open_archive(path: str, shown: str, container: str) -> Archive:
     except OSError:
         raise
     except Exception as error:  # the libraries raise almost anything on damaged headers
-        raise DataError(f"the {container} archive {shown} is damaged: {error}") from error
+        raise DataError(f"the {container} archive {shown} is damaged: {_short(error)}") from error
 
 
 def _opened_for(owner: object, path: str) -> IO[bytes]:
@@ -167,7 +168,7 @@ class ZipArchive(_Index):
             with self._file.open(member) as file:
                 content = file.read(max_bytes + 1)
         except Exception as error:  # as above
-            raise DataError(f"the zip member is damaged: {error}") from error
+            raise DataError(f"the zip member is damaged: {_short(error)}") from error
         if len(content) != member.file_size:
             raise DataError("the zip member is cut short")
         return content
@@ -196,7 +197,13 @@ class TarArchive(_Index):
                 self._file.seek(offset, os.SEEK_SET)
                 content = self._file.read(max(size, 0))
         except (OverflowError, ValueError) as error:  # a header that leads nowhere
-            raise DataError(f"the tar member is damaged: {error}") from error
+            raise DataError(f"the tar member is damaged: {_short(error)}") from error
         if len(content) != size:
             raise DataError("the tar archive ends inside this member")
         return content
+
+
+def _short(error: Exception) -> str:
+    """What a library says, without the pages of a damaged header that it may quote."""
+    said = str(error)
+    return said if len(said) <= _MOST_SAID else f"{said[:_MOST_SAID]} ..."

@@ -230,3 +230,15 @@ def test_an_archive_in_a_cycle_of_references_closes_its_file_in_silence(tmp_path
         warnings.simplefilter("error")
         gc.collect()
     assert len(os.listdir("/proc/self/fd")) == before - 1
+
+
+def test_a_damaged_header_is_not_quoted_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("a.png", b"\xff" * 5000)
+    content = bytearray(path.read_bytes())
+    content[26:28] = (2000).to_bytes(2, "little")  # the length of the name before the member
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="the zip member is damaged: File name") as raised:
+        open_archive(str(path), "a.zip", "zip").read("a.png", 10_000)
+    assert len(raised.value.fact) < 400
