@@ -39,9 +39,9 @@ reference's. `misses` names the figures that are not reached, of: ref/ours and b
 
 Of a, three runs gave 9.92 to 10.05 times, at 94 to 98 % of the floor.
 
-The same day, beside other work, `--rows 4 --threads 1 --only-ours --repeats 1 --growth`, seconds of 1, 4 and 16
-times the rows: a 1.78, 6.90, 25.77; b 2.37, 7.32, 26.65; c 0.94, 3.11, 12.34; d 0.69, 2.13, 6.87. Their peak
-stayed below the 1,277 MiB of the process that started them, which is what was shown for all.
+The same day, beside other work, `--rows 4 --threads 1 --only-ours --repeats 1 --growth`, seconds of 1, 4 and
+16 times the rows: a 1.78, 6.90, 25.77; b 2.37, 7.32, 26.65; c 0.94, 3.11, 12.34; d 0.69, 2.13, 6.87.
+Their peak stayed below the 1,277 MiB of the process that started them, which is what was shown for all.
 """
 
 from __future__ import annotations
