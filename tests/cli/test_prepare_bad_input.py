@@ -98,7 +98,7 @@ def bound(vlm2vec: Runner) -> Runner:
     if os.geteuid() != 0:
         return vlm2vec
     if not hasattr(ctypes.CDLL(None), "prctl"):
-        pytest.skip("root may read everything here")
+        pytest.skip("root reads everything, and this system has no prctl to take that from it")
     return Runner(vlm2vec.work, (sys.executable, "-c", BOUND))
 
 

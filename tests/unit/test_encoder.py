@@ -14,7 +14,7 @@ from PIL import Image
 
 import golden
 from vlm2vec_cli import adapters, checkpoints, encoder
-from vlm2vec_cli.backbones import qwen2_vl
+from vlm2vec_cli.backbones import Encoded, qwen2_vl
 from vlm2vec_cli.encoder import Encoder, Input, Output, encode
 from vlm2vec_cli.errors import DataError, MissingError, UnavailableError, UsageError, UserError
 
@@ -263,7 +263,9 @@ def test_one_pack_that_does_not_fit_shrinks_the_budget_once(monkeypatch: pytest.
     rows = [
         Input({"text": f"{'abcdefgh'[number]} is row {number} of eight"}, Path(), "") for number in range(8)
     ]
-    num_tokens = made().prepared(rows[0]).num_tokens  # type: ignore[union-attr]
+    prepared = made().prepared(rows[0])
+    assert isinstance(prepared, Encoded)
+    num_tokens = prepared.num_tokens
 
     def full(number: int) -> None:
         if number > 2:
