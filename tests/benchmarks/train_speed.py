@@ -16,8 +16,8 @@ sentence-transformers' CachedMultipleNegativesRankingLoss is no third way: 6.2.0
 torchvision), but as a model of texts or pictures, and refuses inputs that are both, as those of a and b are.
 
 Both start from the same weights; their losses at the first step are compared (no dropout, duplicates not
-masked). `--growth` measures the peak memory of two processes that train on the same 1,024 pairs of a, one for
-four steps in batches of 64, one for a step in a single batch.
+masked). `--growth` measures the peak memory of two processes that train on the same 1,024 pairs of a, each
+once, in batches of 64 and in a single batch.
 
 2026-11-23, x86_64, 2 CPUs, torch 2.13.0+cpu, one core to itself and work of low priority on the other, by
 `python tests/benchmarks/train_speed.py --batch 16 --steps 2 --threads 1`:
@@ -55,6 +55,7 @@ from transformers import Qwen2VLForConditionalGeneration
 from setting import LIMITS, TEXT, WORDS, head, make_model
 from vlm2vec_cli import adapters
 from vlm2vec_cli.backbones import Encoded, qwen2_vl
+from vlm2vec_cli.engine import memory
 from vlm2vec_cli.grad_cache import backward
 from vlm2vec_cli.media import MediaPolicy, MediaReader
 from vlm2vec_cli.schemas.base import Origin, Record
@@ -238,9 +239,9 @@ def growth(folder: Path, arguments: argparse.Namespace) -> None:
 
 
 def peak(folder: Path, batch: int, number: int, chunk_tokens: int) -> None:
-    """Prints the peak memory of a run over `number` pairs, four steps of them at most, in megabytes."""
+    """Prints the peak memory of a run over `number` pairs, each once, in megabytes."""
     options = TrainOptions(
-        batch_size=batch, max_steps=min(4, number // batch), chunk_tokens=chunk_tokens, lora_dropout=0.0
+        batch_size=batch, max_steps=number // batch, chunk_tokens=chunk_tokens, lora_dropout=0.0
     )
     backbone, adapter = loaded(folder, options)
     with tempfile.TemporaryDirectory() as out:
@@ -265,6 +266,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    memory.keep_freed(torch.device("cpu"))  # as the command does
     if arguments.peak:
         peak(arguments.model, arguments.peak, arguments.pairs, arguments.chunk_tokens)
         return

@@ -114,8 +114,9 @@ class Backbone(Protocol):
         """(D,) state of one input's last token as stock transformers computes it, with so much padding."""
         ...
 
-    def seeing_once(self) -> AbstractContextManager[None]:
-        """Inside, each distinct picture passes a frozen vision tower once, however many passes use it."""
+    def seeing_once(self) -> AbstractContextManager[bool]:
+        """Inside, each distinct picture passes a frozen vision tower once, however many passes use it. Gives
+        whether the tower is frozen."""
         ...
 
     def save_processor(self, folder: Path) -> None:

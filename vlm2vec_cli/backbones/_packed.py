@@ -140,7 +140,7 @@ class Packed(ABC):
         """What the decoder takes beside embeddings: of the features, those behind the first D."""
         return {}
 
-    def seeing_once(self) -> AbstractContextManager[None]:
+    def seeing_once(self) -> AbstractContextManager[bool]:
         """See `vlm2vec_cli.engine.seeing`."""
         return self._see.once(self.tower)
 

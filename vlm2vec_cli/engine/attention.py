@@ -71,7 +71,7 @@ def packed_attention(
     wanted = (query.device, query.dtype, query.shape[-1], torch.is_grad_enabled())
     kernel = None if dropout else kernels.find(*wanted)
     if kernel is None:
-        stream = _in_batches(rows, segment_lengths, parents, causal, scaling, dropout)
+        stream = _in_batches(rows, segment_lengths, parents, causal, scaling, dropout, module.training)
     else:
         stream = _in_one_call(kernel, rows, segment_lengths, parents, causal, scaling)
     return stream.unsqueeze(0), None
@@ -87,6 +87,7 @@ def _in_batches(
     causal: bool,
     scaling: float | None,
     dropout: float,
+    trains: bool,
 ) -> Tensor:
     heads, kv_heads = rows[0].shape[1], rows[1].shape[1]
     pieces, places = [], []
@@ -95,7 +96,7 @@ def _in_batches(
             row.index_select(0, at).view(batch.size, -1, *row.shape[1:]).transpose(1, 2)
             for row, at in zip(rows, (batch.queries, batch.keys, batch.keys), strict=True)
         )
-        with _kernel(q.device, q.shape[2] * k.shape[2]):
+        with _kernel(trains, q.device, q.shape[2] * k.shape[2]):
             out = functional.scaled_dot_product_attention(
                 q,
                 k,
@@ -118,10 +119,14 @@ def _in_batches(
     return torch.empty_like(rows[0]).index_copy(0, order, flat)
 
 
-def _kernel(device: torch.device, num_scores: int) -> AbstractContextManager[None]:
-    """PyTorch's choice, but for small score matrices in training on several threads of a CPU."""
-    trains = device.type == "cpu" and torch.is_grad_enabled() and torch.get_num_threads() > 1
-    return sdpa_kernel(SDPBackend.MATH) if trains and num_scores <= _SMALL_SCORES else nullcontext()
+def _kernel(trains: bool, device: torch.device, num_scores: int) -> AbstractContextManager[None]:
+    """PyTorch's choice, but for small score matrices in training on several threads of a CPU.
+
+    Passes of a training step without a graph take it too: what they give is then to the bit what the pass
+    with the graph gives, which the gradients of GradCache rest on.
+    """
+    small = trains and device.type == "cpu" and num_scores <= _SMALL_SCORES
+    return sdpa_kernel(SDPBackend.MATH) if small and torch.get_num_threads() > 1 else nullcontext()
 
 
 class _Batch(NamedTuple):

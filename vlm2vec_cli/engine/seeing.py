@@ -14,6 +14,7 @@ from vlm2vec_cli.engine.pixels import Visual
 MAX_PATCHES = 1 << 14
 # Bytes of features that wait in host memory: some 2,000 pictures of 256 tokens of a 2B model in bfloat16.
 KEPT_BYTES = 1 << 31
+_SLAB_BYTES = 1 << 25
 
 
 class Seeing:
@@ -24,6 +25,7 @@ class Seeing:
         self._budget = budget
         self._left = 0
         self._kept: dict[str, Tensor] | None = None
+        self._slab = torch.empty(0, 0)
 
     def __call__(self, visuals: Sequence[Visual], device: torch.device) -> Tensor:
         """(sum of visual tokens, D) in the order of `visuals`, which need not be distinct."""
@@ -41,8 +43,9 @@ class Seeing:
         return torch.cat([parts[visual.key] for visual in visuals])
 
     @contextmanager
-    def once(self, tower: torch.nn.Module) -> Iterator[None]:
-        """Inside, a picture passes a frozen tower once, however many forward passes need it.
+    def once(self, tower: torch.nn.Module) -> Iterator[bool]:
+        """Inside, a picture passes a frozen tower once, however many forward passes need it. Gives whether it
+        is frozen.
 
         What the tower computed waits in host memory, up to the budget; what comes when that is full is
         computed again. The first are kept, not the latest: passes take them in one order again and again.
@@ -50,15 +53,27 @@ class Seeing:
         trained = any(parameter.requires_grad for parameter in tower.parameters())
         self._kept, self._left = None if trained else {}, self._budget
         try:
-            yield
+            yield not trained
         finally:
-            self._kept = None
+            self._kept, self._slab = None, torch.empty(0, 0)
 
     def _keep(self, name: str, features: Tensor) -> None:
         if self._kept is not None and features.nbytes <= self._left:
-            # A part of a call's result would hold the whole of it.
-            self._kept[name] = features.detach().to("cpu", copy=True)
+            self._kept[name] = self._place(features).copy_(features.detach())
             self._left -= features.nbytes
+
+    def _place(self, features: Tensor) -> Tensor:
+        """Host memory for features, cut from a slab.
+
+        Small blocks of their own would lie among the large ones that each pass takes and gives back, and
+        leave holes that none of these fits into: eight times the memory of the features.
+        """
+        number, width = features.shape
+        if len(self._slab) < number or self._slab.shape[1] != width or self._slab.dtype != features.dtype:
+            rows = max(number, _SLAB_BYTES // (width * features.element_size()))
+            self._slab = torch.empty(rows, width, dtype=features.dtype)
+        place, self._slab = self._slab[:number], self._slab[number:]
+        return place
 
 
 def _calls(visuals: Sequence[Visual]) -> Iterator[list[Visual]]:

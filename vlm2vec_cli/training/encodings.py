@@ -114,6 +114,11 @@ def cost(encoded: Encoded) -> int:
     return encoded.num_tokens + encoded.num_patches // 4
 
 
+def load(encoded: Encoded, frozen: bool) -> int:
+    """Tokens, or what weighs as much, that an input leaves in a graph; a frozen vision tower is not in it."""
+    return encoded.num_tokens if frozen else cost(encoded)
+
+
 def number_of(key: str) -> int:
     """A number that a content's key always has, for random draws that depend on the content alone."""
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")

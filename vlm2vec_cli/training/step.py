@@ -13,7 +13,7 @@ from vlm2vec_cli import grad_cache
 from vlm2vec_cli.backbones import Backbone, Encoded
 from vlm2vec_cli.errors import UserError
 from vlm2vec_cli.grad_cache import Gathered
-from vlm2vec_cli.training.encodings import Change, Encodings, cost, size
+from vlm2vec_cli.training.encodings import Change, Encodings, cost, load, size
 from vlm2vec_cli.training.examples import Side
 from vlm2vec_cli.training.objective import Objective
 from vlm2vec_cli.training.pairs import Batch
@@ -67,10 +67,11 @@ def backward(
     bad: dict[str, UserError] = {}
     order: list[str] = []
     tokens = 0
+    frozen = False
 
     def chunks() -> Iterator[list[str]]:
         nonlocal tokens
-        for chunk in world.in_step(_chunks(own, encodings, chunk_tokens, bad)):
+        for chunk in world.in_step(_chunks(own, encodings, chunk_tokens, frozen, bad)):
             order.extend(key for key, _ in chunk)
             tokens += sum(cost(encoded) for _, encoded in chunk)
             yield [key for key, _ in chunk]
@@ -107,7 +108,7 @@ def backward(
         return total
 
     try:
-        with backbone.seeing_once():
+        with backbone.seeing_once() as frozen:
             value = float(grad_cache.backward(chunks(), encode, loss, gather, then))
     except Unreadable:
         raise
@@ -138,31 +139,32 @@ def _weight(side: Side) -> tuple[bool, bool, int, str]:
 
 
 def _chunks(
-    own: Mapping[str, Side], encodings: Encodings, tokens: int | None, bad: dict[str, UserError]
+    own: Mapping[str, Side], encodings: Encodings, tokens: int | None, frozen: bool, bad: dict[str, UserError]
 ) -> Iterator[list[tuple[str, Encoded]]]:
-    """Inputs of like length together, and those that begin with the same visual, in runs of at most `tokens`
-    tokens and a like number of 2 x 2 patch groups; one input at least. Only a window of all inputs is in
-    memory."""
+    """Inputs of like length together, and those that begin with the same visual, in runs that load a graph
+    with at most `tokens` tokens; one input at least. Only a window of all inputs is in memory."""
     window: list[tuple[str, Encoded]] = []
     held = 0
     for key, encoded in encodings.stream(own, bad):
         window.append((key, encoded))
         held += size(encoded)
         if tokens is not None and held >= WINDOW_BYTES:
-            yield from _cut(window, tokens)
+            yield from _cut(window, tokens, frozen)
             window, held = [], 0
-    yield from _cut(window, tokens)
+    yield from _cut(window, tokens, frozen)
 
 
-def _cut(window: list[tuple[str, Encoded]], tokens: int | None) -> Iterator[list[tuple[str, Encoded]]]:
+def _cut(
+    window: list[tuple[str, Encoded]], tokens: int | None, frozen: bool
+) -> Iterator[list[tuple[str, Encoded]]]:
     chunk: list[tuple[str, Encoded]] = []
     used = 0
     for key, encoded in _ordered(window):
-        if tokens is not None and chunk and used + cost(encoded) > tokens:
+        if tokens is not None and chunk and used + load(encoded, frozen) > tokens:
             yield chunk
             chunk, used = [], 0
         chunk.append((key, encoded))
-        used += cost(encoded)
+        used += load(encoded, frozen)
     if chunk:
         yield chunk
 

@@ -179,3 +179,18 @@ def test_pytorchs_kernel_is_called_as_it_wants_to_be(monkeypatch: pytest.MonkeyP
         if kernel.__name__ == "pytorch":
             assert kernels.right(kernel, torch.device("cpu"), torch.bfloat16, 8, False)
     assert splits == ([1, None] if "num_splits" in signature.parameters else [None])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_in_training_a_pass_without_a_graph_gives_the_bits_of_one_with(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GradCache takes the loss from the first and the gradients from the second."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    stream = [one.requires_grad_() for one in random_stream(90, 2)]
+    module, lengths = nn.Module().train(), (30, 25, 35)
+    kept, _ = packed_attention(module, *stream, segment_lengths=lengths)
+    with torch.no_grad():
+        other, _ = packed_attention(module, *stream, segment_lengths=lengths)
+    assert kept.requires_grad
+    assert torch.equal(kept, other)

@@ -48,3 +48,17 @@ def test_a_tower_that_is_trained_is_asked_every_time() -> None:
         for _ in range(2):
             see(VISUALS[:2], CPU)
     assert seen == ["0", "1"] * 2
+
+
+def test_features_that_wait_lie_together() -> None:
+    """Each in a block of its own would keep the allocator from using what lies between them."""
+    see = seeing([], 1 << 20)
+    with see.once(torch.nn.Identity()) as frozen:
+        see(VISUALS, CPU)
+        again = see(VISUALS[::-1], CPU)
+        assert frozen
+        assert see._kept is not None
+        assert len({one.untyped_storage().data_ptr() for one in see._kept.values()}) == 1
+    assert again[:, 0].tolist() == [float(at) for at in (5, 4, 3, 2, 1, 0) for _ in range(4)]
+    with see.once(torch.nn.Linear(1, 1)) as frozen:
+        assert not frozen

@@ -76,16 +76,16 @@ def test_inputs_that_begin_with_one_picture_share_a_chunk() -> None:
     contents += [{"text": one * 20} for one in ("x ", "y z ")]
     sides = {str(at): Side(one, str(at), golden.ROOT, "golden") for at, one in enumerate(contents)}
     encodings = Encodings(golden.backbone(), golden.media(), workers=1, budget=1 << 28)
-    (whole,) = _chunks(sides, encodings, None, {})
+    (whole,) = _chunks(sides, encodings, None, False, {})
     order = [int(key) for key, _ in whole]
     lengths = [encoded.num_tokens for _, encoded in whole]
     assert order == [5, 6, *sorted([0, 2, 4], key=lambda at: len(questions[at])), 1, 3]
     assert lengths != sorted(lengths)
     assert [key for key, _ in whole] == [
-        key for chunk in _chunks(sides, encodings, 60, {}) for key, _ in chunk
+        key for chunk in _chunks(sides, encodings, 60, False, {}) for key, _ in chunk
     ]
     plain = {key: one for key, one in sides.items() if key in "056"}
-    (whole,) = _chunks(plain, encodings, None, {})
+    (whole,) = _chunks(plain, encodings, None, False, {})
     assert [encoded.num_tokens for _, encoded in whole] == sorted(one.num_tokens for _, one in whole)
 
 
@@ -112,3 +112,15 @@ def test_equal_contents_are_encoded_once_and_get_the_gradient_of_all_their_place
         if parameter.grad is not None
     ]
     assert sum(norm**2 for norm in norms) ** 0.5 == pytest.approx(FACTS["full"]["grad_norm_total"], rel=1e-4)
+
+
+def test_chunks_count_what_stays_in_the_graph() -> None:
+    """Where the tower is frozen a picture weighs its tokens, else its patches too."""
+    content = {"image": "images/v5_224x224_f0.png", "text": "a"}
+    sides = {str(at): Side(content, str(at), golden.ROOT, "golden") for at in range(6)}
+    encodings = Encodings(golden.backbone(), golden.media(), workers=1, budget=1 << 28)
+    ((_, one), *_) = next(_chunks(sides, encodings, 1, True, {}))
+    tokens = 3 * one.num_tokens
+    assert [len(chunk) for chunk in _chunks(sides, encodings, tokens, True, {})] == [3, 3]
+    both = one.num_tokens + one.num_patches // 4
+    assert {len(chunk) for chunk in _chunks(sides, encodings, tokens, False, {})} == {tokens // both}
