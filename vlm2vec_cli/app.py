@@ -1,6 +1,7 @@
 """The program: its commands in the order of the pipeline, and the place where errors become exit codes."""
 
 import errno
+import gc
 import os
 import signal
 import sys
@@ -27,6 +28,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "doctor": doctor.main,
 }
 INTERRUPTED, TERMINATED, BUG = 130, 143, 70
+# Objects made before the collector looks for cycles, and young collections before an older one: imports
+# make hundreds of thousands that stay, and to look through these as often as Python does by itself takes a
+# tenth of the start.
+_GC_THRESHOLDS = (10_000, 20)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SCARCE = (*_FULL, errno.EROFS, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN)
 
@@ -89,6 +94,7 @@ for _name, _main in COMMANDS.items():
 def run() -> NoReturn:
     """Runs the command line and exits: the one funnel through which every error leaves the program."""
     _keep_standard_descriptors()
+    gc.set_threshold(*_GC_THRESHOLDS)
     progress.start()
     code: Any = BUG
     try:

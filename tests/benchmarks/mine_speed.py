@@ -20,6 +20,18 @@ random: of clusters, so that there is something near, and of length 1.
     peer     |    15.8 |              27.7 | 7.24 | 1.00, 1.00, 1.00
     mining   |     7.5 |              14.2 | 0.51 | 0.48, 0.51, 0.07
     command  |    10.0 |              16.7 | 0.52 | 0.64, 0.60, 0.07
+
+The same day and machine, `python tests/benchmarks/mine_speed.py search --queries 100000 --targets 1000000`:
+
+    product  |   329.2 |             651.8 | 1.37 | 1.00, 1.00, 1.00
+    search   |   316.8 |             626.8 | 1.37 | 0.96, 0.96, 1.00
+    command  |   363.3 |             680.5 | 2.43 | 1.10, 1.04, 1.77
+
+and `python tests/benchmarks/mine_speed.py growth --queries 10000 --targets 50000`:
+
+    50,000 targets  |  5.0 |   7.0 | 0.40 | 1.00, 1.00, 1.00
+    200,000 targets | 13.8 |  21.0 | 0.69 | 2.77, 2.98, 1.73
+    800,000 targets | 53.9 |  76.7 | 1.94 | 10.83, 10.89, 4.84
 """
 
 import argparse

@@ -15,11 +15,13 @@ run as processes of their own, one after the other; peak memory is the largest r
     prepare                 3.2     4.2     307,850      322   10.3 times as fast
     prepare, a tenth        1.3     1.5      78,392      287
 
-2026-12-01, another machine of two CPUs, whose Python is faster, load 1.3, one run of each:
+2026-12-01, another machine of two CPUs, whose Python is faster, load 0.9, the fastest of each by
+`--repeat 5`, with larger batches and fewer garbage collections (before them 9.7 times; 6.9 beside other
+work, which slows two threads more than the loop's one):
 
-    plain loop             23.4    22.9      42,764      509
-    prepare                 3.4     3.9     294,855      321   6.9 times as fast
-    prepare, a tenth        1.3     1.4      76,618      288
+    plain loop             18.6    19.0      53,750      485
+    prepare                 1.8     2.4     557,140      394   10.4 times as fast
+    prepare, a tenth        0.7     0.9     139,223      322
 """
 
 import argparse

@@ -66,7 +66,9 @@ def _costed(inputs: Sequence[Encoded], tokens: int) -> Iterator[tuple[list[int],
     yield pack, used
 
 
-def once(backbone: Backbone, planned: Sequence[Sequence[Encoded]]) -> contextlib.AbstractContextManager[None]:
+def once(
+    backbone: Backbone, planned: Sequence[Sequence[Encoded]]
+) -> contextlib.AbstractContextManager[object]:
     """Where two packs need one picture, its features are kept between them."""
     pictures = [{visual.key for one in pack for visual in one.visuals} for pack in planned]
     shared = sum(map(len, pictures)) > len(set(chain.from_iterable(pictures)))

@@ -11,7 +11,7 @@ from vlm2vec_cli.errors import DataError
 from vlm2vec_cli.readers._raw import Raw
 from vlm2vec_cli.readers._rows import parquet_batches, place_of, rows
 
-BATCH_ROWS = 16_384
+BATCH_ROWS = 32_768
 TEXTS = pl.List(pl.String)
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -17,6 +18,7 @@ from vlm2vec_cli.readers._raw import Missing, Raw
 
 ARCHIVE = re.compile(r"^\.|\.(zip|tar|tgz)$|\.tar\.[^/]*$")
 LISTED_FOLDERS = 64
+_NAME = attrgetter("name")
 _OPEN = Cache(64, max_weight=1_000_000)
 """Open archives, with at most this many members in all."""
 
@@ -120,9 +122,8 @@ def _names(path: str | Path, *, folders: bool) -> set[str]:
     """
     try:
         with os.scandir(path) as entries:
-            if folders:
-                return {one.name for one in entries if one.is_dir()}
-            return {one.name for one in entries if one.is_file()}
+            kind = os.DirEntry.is_dir if folders else os.DirEntry.is_file
+            return set(map(_NAME, filter(kind, entries)))
     except OSError as error:
         raise MissingError(f"cannot be read: {error.strerror}", place=str(path)) from error
 

@@ -70,9 +70,8 @@ def _pieces(entry: Entry, raw: Raw, sides: Sides, batch: Batch, before: int) -> 
     whole = frame.filter(asked & answered)
     for _ in range(len(frame) - len(whole)):
         raw.left_out(f"{entry['name']}: {NOTHING}")
-    stray = whole.filter(
-        pl.col("qry_image_path").is_null() & pl.col("qry").str.contains(LEGACY, literal=True)
-    )
+    bare = whole.filter(pl.col("qry_image_path").is_null())
+    stray = bare.filter(pl.col("qry").str.contains(LEGACY, literal=True))
     for _ in range(len(stray)):
         raw.noted(STRAY)
     bad: dict[int, UserError] = {}
