@@ -17,7 +17,8 @@ from vlm2vec_cli.encoder import Encoder, Output
 from vlm2vec_cli.errors import DataError, UserError
 from vlm2vec_cli.media import MediaReader
 from vlm2vec_cli.schemas.base import Record
-from vlm2vec_cli.scoring.collect import Collector, Dataset, check, named
+from vlm2vec_cli.scoring.collect import Collector
+from vlm2vec_cli.scoring.dataset import Dataset, check, named
 from vlm2vec_cli.scoring.evaluate import by_vectors, plan
 from vlm2vec_cli.scoring.result import Settings
 from vlm2vec_cli.streams.batches import gathered

@@ -52,7 +52,7 @@ from vlm2vec_cli.embedding import stored
 from vlm2vec_cli.metrics import parse
 from vlm2vec_cli.schemas.vector import VECTOR
 from vlm2vec_cli.scoring import bootstrap, evaluate
-from vlm2vec_cli.scoring.collect import Dataset
+from vlm2vec_cli.scoring.dataset import Dataset
 from vlm2vec_cli.scoring.files import rankings_file
 from vlm2vec_cli.scoring.judge import Judgements, values
 from vlm2vec_cli.scoring.matrix import Budget, Matrix

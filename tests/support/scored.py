@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from vlm2vec_cli.errors import UserError
 from vlm2vec_cli.schemas.base import Origin, Record
 from vlm2vec_cli.scoring import evaluate
-from vlm2vec_cli.scoring.collect import Collector, Dataset, check
+from vlm2vec_cli.scoring.collect import Collector
+from vlm2vec_cli.scoring.dataset import Dataset, check
 from vlm2vec_cli.scoring.result import Settings
 from vlm2vec_cli.streams.batches import gathered
 

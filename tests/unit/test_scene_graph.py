@@ -10,7 +10,8 @@ import pytest
 from vlm2vec_cli.errors import DataError, UsageError
 from vlm2vec_cli.schemas.base import Origin, Record
 from vlm2vec_cli.scoring import evaluate
-from vlm2vec_cli.scoring.collect import Collector, check
+from vlm2vec_cli.scoring.collect import Collector
+from vlm2vec_cli.scoring.dataset import check
 from vlm2vec_cli.scoring.predicates import SceneGraph, read_names
 from vlm2vec_cli.scoring.result import Result, Settings
 from vlm2vec_cli.streams.batches import gathered

@@ -15,7 +15,8 @@ from vlm2vec_cli.embedding import stored
 from vlm2vec_cli.errors import DataError, UsageError
 from vlm2vec_cli.schemas.base import Origin, Record
 from vlm2vec_cli.scoring import Request, evaluate, floats, score
-from vlm2vec_cli.scoring.collect import Collector, check
+from vlm2vec_cli.scoring.collect import Collector
+from vlm2vec_cli.scoring.dataset import check
 from vlm2vec_cli.scoring.matrix import Budget, Matrix, Precision
 from vlm2vec_cli.scoring.result import Result, Settings
 from vlm2vec_cli.streams import Session

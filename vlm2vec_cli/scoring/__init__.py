@@ -20,7 +20,8 @@ from vlm2vec_cli.schemas.item import ITEM
 from vlm2vec_cli.schemas.ranking import RANKING
 from vlm2vec_cli.schemas.vector import VECTOR
 from vlm2vec_cli.scoring import evaluate, floats, results_files
-from vlm2vec_cli.scoring.collect import Collector, check, judge_by
+from vlm2vec_cli.scoring.collect import Collector
+from vlm2vec_cli.scoring.dataset import check, judge_by
 from vlm2vec_cli.scoring.files import side_files
 from vlm2vec_cli.scoring.matrix import Budget
 from vlm2vec_cli.scoring.request import Request, variants

@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vlm2vec_cli.scoring.collect import Dataset
+    from vlm2vec_cli.scoring.dataset import Dataset
     from vlm2vec_cli.streams.batches import Batch
 
 WORD: Final = 1 << 64

@@ -15,8 +15,8 @@ from vlm2vec_cli.errors import DataError, UsageError
 from vlm2vec_cli.metrics import Judged, Measure
 from vlm2vec_cli.nearest import Vectors
 from vlm2vec_cli.scoring import digests, scene_graph, search
-from vlm2vec_cli.scoring.collect import FACTS, Dataset, named
 from vlm2vec_cli.scoring.corpus import Block, Corpus, by_id, order
+from vlm2vec_cli.scoring.dataset import FACTS, Dataset, named
 from vlm2vec_cli.scoring.judge import Judgements, num_ranks, values
 from vlm2vec_cli.scoring.matrix import Matrix, Rows
 from vlm2vec_cli.scoring.result import Ints, Overall, Result, Settings, Task

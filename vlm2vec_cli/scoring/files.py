@@ -9,6 +9,7 @@ from vlm2vec_cli.scoring import rankings
 from vlm2vec_cli.scoring.per_query import PerQueryWriter
 from vlm2vec_cli.scoring.result import Result, Settings, Task
 from vlm2vec_cli.streams import sinks
+from vlm2vec_cli.streams.jsonl import JsonlWriter
 from vlm2vec_cli.streams.parquet import ParquetWriter
 
 Form = Literal["jsonl", "parquet", "trec"]
@@ -39,11 +40,7 @@ def rankings_file(path: str, form: str, tasks: Sequence[Task], top_k: int) -> It
 
             yield take
             return
-        writer = (
-            ParquetWriter(stream, RANKING, {})
-            if form == "parquet"
-            else sinks.JsonlWriter(stream, RANKING, {})
-        )
+        writer = ParquetWriter(stream, RANKING, {}) if form == "parquet" else JsonlWriter(stream, RANKING, {})
 
         def take_rows(result: Result) -> None:
             for row in rankings.rows(result, top_k):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vlm2vec_cli.errors import DataError, UserError
 from vlm2vec_cli.nearest import Floats, Ints
 from vlm2vec_cli.schemas.base import Row
-from vlm2vec_cli.scoring.collect import Dataset, named
+from vlm2vec_cli.scoring.dataset import Dataset, named
 from vlm2vec_cli.scoring.matrix import STORED, Budget, Matrix, Rows, Similarity
 from vlm2vec_cli.streams.batches import Batch
 

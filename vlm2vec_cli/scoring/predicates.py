@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vlm2vec_cli.errors import UsageError, nearest
-from vlm2vec_cli.scoring.collect import NAMED, Dataset, named
+from vlm2vec_cli.scoring.dataset import NAMED, Dataset, named
 
 log = logging.getLogger(__name__)
 

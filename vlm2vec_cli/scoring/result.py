@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from vlm2vec_cli import __version__
 from vlm2vec_cli.metrics import Measure
 from vlm2vec_cli.scoring import bootstrap
-from vlm2vec_cli.scoring.collect import FACTS, Dataset
 from vlm2vec_cli.scoring.corpus import Ties
+from vlm2vec_cli.scoring.dataset import FACTS, Dataset
 from vlm2vec_cli.scoring.matrix import Precision, Similarity
 
 if TYPE_CHECKING:

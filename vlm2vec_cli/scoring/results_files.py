@@ -21,7 +21,7 @@ from vlm2vec_cli.errors import DataError, MissingError, UsageError
 from vlm2vec_cli.schemas import checks
 from vlm2vec_cli.schemas.base import Row
 from vlm2vec_cli.schemas.score import SCORE
-from vlm2vec_cli.scoring.collect import FACTS, named
+from vlm2vec_cli.scoring.dataset import FACTS, named
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from vlm2vec_cli.errors import DataError, MissingError
 from vlm2vec_cli.schemas import checks
 from vlm2vec_cli.schemas.base import Row
 from vlm2vec_cli.schemas.ranking import RANKING
-from vlm2vec_cli.scoring.collect import Dataset, named, numbered
+from vlm2vec_cli.scoring.dataset import Dataset, named, numbered
 
 Lines = Iterable[tuple[int, str]]
 Ranking = tuple[NDArray[np.int64], NDArray[np.float32] | None]

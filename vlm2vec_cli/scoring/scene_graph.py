@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlm2vec_cli.scoring import bootstrap
-from vlm2vec_cli.scoring.collect import Dataset
 from vlm2vec_cli.scoring.corpus import Block, by_id
+from vlm2vec_cli.scoring.dataset import Dataset
 from vlm2vec_cli.scoring.predicates import KINDS, PARTS, SceneGraph, check_predicates
 from vlm2vec_cli.scoring.result import Overall, Settings
 

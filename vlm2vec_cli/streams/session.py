@@ -5,18 +5,18 @@ import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal
 
 from vlm2vec_cli.errors import DataError, MissingError, UsageError, UserError, nearest
-from vlm2vec_cli.schemas.base import Kind, Origin, Record, Row
+from vlm2vec_cli.schemas.base import Kind, Record, Row
 from vlm2vec_cli.streams import opening, sinks
-from vlm2vec_cli.streams.batches import Batch, Gathering
+from vlm2vec_cli.streams.batches import Batch
 from vlm2vec_cli.streams.blocks import Piece
-from vlm2vec_cli.streams.reading import Stretch, as_it_came, parsed, stretches
+from vlm2vec_cli.streams.reading import as_it_came, stretches
+from vlm2vec_cli.streams.rows import Stretches, batches, records
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,8 @@ class Session:
         of the row, counted through all files.
         """
         kinds = kind if isinstance(kind, tuple) else (kind,)
-        return self._records(self._found(paths), kinds, None if paths else self.limit)
+        files = self._stretches(self._found(paths))
+        return records(files, kinds, None if paths else self.limit, self.reject)
 
     def read_batches(
         self, kind: Kind | tuple[Kind, ...], paths: Sequence[str] | None = None
@@ -132,7 +133,8 @@ class Session:
         A bad row goes to `reject` when the batch of the rows before it has been taken.
         """
         kinds = kind if isinstance(kind, tuple) else (kind,)
-        return self._batches(self._found(paths), kinds, None if paths else self.limit)
+        files = self._stretches(self._found(paths), wide=True)
+        return batches(files, kinds, None if paths else self.limit, self.reject)
 
     def _found(self, paths: Sequence[str] | None) -> list[str]:
         """The files to read, stdin among them only once."""
@@ -143,64 +145,8 @@ class Session:
             self._stdin_read = True
         return files
 
-    def _records(self, files: list[str], kinds: tuple[Kind, ...], limit: int | None) -> Iterator[Record]:
-        count = 0
-        for file in files:
-            with contextlib.closing(self._stretches(file)) as stretches:
-                for stretch in stretches:
-                    for number, row in stretch.rows:
-                        count += 1
-                        try:
-                            record = parsed(stretch.origin, number, row, kinds, str(count))
-                        except DataError as error:
-                            self._reject_at(stretch.origin, number, error, row)
-                        else:
-                            yield record
-                        if count == limit:
-                            return
-
-    def _batches(self, files: list[str], kinds: tuple[Kind, ...], limit: int | None) -> Iterator[Batch]:
-        count, left = 0, sys.maxsize if limit is None else limit
-        for file in files:
-            with contextlib.closing(self._stretches(file, wide=True)) as stretches:
-                for stretch in stretches:
-                    batch = stretch.batch(kinds, count + 1)
-                    if batch is None:
-                        taken = yield from self._gathered(stretch, kinds, count, left)
-                    else:
-                        taken = min(len(batch), left)
-                        yield batch.part(0, taken)
-                    count += taken
-                    left -= taken
-                    if not left:
-                        return
-
-    def _gathered(
-        self, stretch: Stretch, kinds: tuple[Kind, ...], count: int, limit: int
-    ) -> Generator[Batch, None, int]:
-        """The rows parsed one by one, in batches; returns how many there were, `limit` at most."""
-        gathering = Gathering()
-        taken = 0
-        try:
-            for number, row in islice(stretch.rows, limit):
-                taken += 1
-                try:
-                    record = parsed(stretch.origin, number, row, kinds, str(count + taken))
-                    yield from gathering.add(record)
-                except DataError as error:
-                    yield from gathering.rest()  # an error of theirs comes first
-                    self._reject_at(stretch.origin, number, error, row)
-        except UserError:
-            yield from gathering.rest()
-            raise
-        yield from gathering.rest()
-        return taken
-
-    def _stretches(self, file: str, *, wide: bool = False) -> Generator[Stretch, None, None]:
-        return stretches(file, self.origin_root(file), wide=wide, quiet=self.quiet)
-
-    def _reject_at(self, origin: Origin, number: int, error: DataError, row: Row | bytes) -> None:
-        self.reject(error.at(f"{origin.name} {origin.unit} {number}"), row)
+    def _stretches(self, files: Iterable[str], *, wide: bool = False) -> Iterator[Stretches]:
+        return (stretches(file, self.origin_root(file), wide=wide, quiet=self.quiet) for file in files)
 
     def write(self, rows: Iterable[Piece], kind: Kind, metadata: Mapping[str, Any] | None = None) -> int:
         """Writes rows of `kind` to the output as they come and returns their number.
