@@ -1,6 +1,6 @@
 """Checks of the decided split before anything is written, and what is said about the sources.
 
-`tests/unit/test_quickstart_data.py` checks the same laws again on the files, without the source.
+`tests/unit/test_quickstart_split.py` checks the same laws again on the files, without the source.
 """
 
 from collections.abc import Mapping
