@@ -17,7 +17,8 @@ the data stays small:
   `pip install mozjpeg-lossless-optimization`), and the PDF with its objects packed.
 
 The output is the same to the byte for the same source and the same versions of zlib, pyarrow, pymupdf
-and that package: everything is in source order, archive members are sorted and dated 1980-01-01.
+and that package: everything is in source order, archive members are sorted and dated 1980-01-01. One file,
+since the tasks share the archives that they are written to.
 """
 
 import io

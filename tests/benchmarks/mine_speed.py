@@ -10,8 +10,9 @@ peer     sentence-transformers' mine_hard_negatives, which is given vectors in m
 growth   the whole command with 1, 4 and 16 times the targets
 
 Every measurement is a process of its own, with as many threads as --threads says; memory is its largest
-resident set, which counts pages of mapped files too. On a busy machine compare processor seconds. Vectors are
-random: of clusters, so that there is something near, and of length 1.
+resident set, which counts pages of mapped files too. One file, since that process runs it again by its name.
+On a busy machine compare processor seconds. Vectors are random: of clusters, so that there is something
+near, and of length 1.
 
 2026-12-01, x86_64, 2 threads on 2 processors, sentence-transformers 5.7.0,
 `python tests/benchmarks/mine_speed.py peer --queries 20000 --targets 100000 --repeat 4`:

@@ -33,9 +33,13 @@ error. All end in one short line now.
     references                                        13000       50    12950
 """
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from faults import Tally
+from hostile import fill
 
 TALLY = Tally()
 
@@ -44,6 +48,17 @@ TALLY = Tally()
 def tally() -> Tally:
     """Counts what was injected."""
     return TALLY
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the media root `root`, and beside it what nobody may see."""
+    top = tmp_path_factory.mktemp("fuzz")
+    root = top / "root"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(root / "cache"))  # where indices of large archives are looked for
+        fill(top, root)
+        yield top
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from vlm2vec_cli.reporting.collect import Scores, collect
 from vlm2vec_cli.reporting.compose import Wishes, compose
-from vlm2vec_cli.reporting.results import Report
+from vlm2vec_cli.reporting.results import MeanValue, Report
 from vlm2vec_cli.schemas.base import Origin, Record
 from vlm2vec_cli.schemas.score import SCORE
 
@@ -112,3 +112,8 @@ def query_rows(dataset: str, hits: Sequence[int], model: str | None = "model", *
             }
         )
     return rows
+
+
+def mean(report: Report, key: str, column: int = 0) -> MeanValue:
+    """The mean named `key` of one column."""
+    return report.mean(report.columns[column], next(one for one in report.means if one.key == key))

@@ -114,7 +114,7 @@ def cost(encoded: Encoded) -> int:
     return encoded.num_tokens + encoded.num_patches // 4
 
 
-def load(encoded: Encoded, frozen: bool) -> int:
+def graph_tokens(encoded: Encoded, frozen: bool) -> int:
     """Tokens, or what weighs as much, that an input leaves in a graph; a frozen vision tower is not in it."""
     return encoded.num_tokens if frozen else cost(encoded)
 

@@ -1,4 +1,7 @@
-"""The run: steps, evaluations, checkpoints, signals. Yields one event row after the other."""
+"""The run: steps, evaluations, checkpoints, signals. Yields one event row after the other.
+
+One file, since when each of them comes depends on the others: what resuming gives to the bit is decided here.
+"""
 
 from __future__ import annotations
 

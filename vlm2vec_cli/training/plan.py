@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vlm2vec_cli.training import optimizer, weights
-from vlm2vec_cli.training.encodings import cost, load
+from vlm2vec_cli.training.encodings import cost, graph_tokens
 from vlm2vec_cli.training.loop import Run
 from vlm2vec_cli.training.step import share
 
@@ -33,16 +33,16 @@ def plan(run: Run) -> dict[str, Any]:
     sides = share(batch, run.world)
     sample = run.encodings.get(list(sides.values())).values()
     with run.backbone.seeing_once() as frozen:
-        loads = sum(load(encoded, frozen) for encoded in sample)
+        in_graph = sum(graph_tokens(encoded, frozen) for encoded in sample)
     share_of_step = len(rows) / len(batch.queries)
     tokens_per_step = round(sum(map(cost, sample)) * share_of_step)
-    load_per_step = round(loads * share_of_step)
+    graph_tokens_per_step = round(in_graph * share_of_step)
     run.encodings.close()
     trained = sum(one.numel() for one in optimizer.parameters(model))
     held = sum(one.numel() * one.element_size() for one in model.parameters())
     config = model.config.get_text_config()
     kept = _KEPT_CHECKPOINTED if options.gradient_checkpointing else _KEPT
-    chunk = min(options.chunk_tokens, load_per_step) if options.grad_cache else load_per_step
+    chunk = min(options.chunk_tokens, graph_tokens_per_step) if options.grad_cache else graph_tokens_per_step
     activations = chunk * config.hidden_size * config.num_hidden_layers * kept
     number = 2 if options.precision == "bf16" else 4
     decoder = sum(one.numel() for name, one in model.named_parameters() if "embed_tokens" not in name)
@@ -55,7 +55,7 @@ def plan(run: Run) -> dict[str, Any]:
         "epochs": round(run.steps / run.sampler.steps_per_epoch, 3),
         "batch_size": options.batch_size,
         "tokens_per_step": tokens_per_step,
-        "chunks_per_step": -(-load_per_step // chunk),
+        "chunks_per_step": -(-graph_tokens_per_step // chunk),
         "trainable_parameters": trained,
         "parameters": sum(one.numel() for one in model.parameters()),
         "memory_mb": (held + trained * 4 * _STATES + activations * number) >> 20,

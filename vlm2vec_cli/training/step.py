@@ -13,7 +13,7 @@ from vlm2vec_cli import grad_cache
 from vlm2vec_cli.backbones import Backbone, Encoded
 from vlm2vec_cli.errors import UserError
 from vlm2vec_cli.grad_cache import Gathered
-from vlm2vec_cli.training.encodings import Change, Encodings, cost, load, size
+from vlm2vec_cli.training.encodings import Change, Encodings, cost, graph_tokens, size
 from vlm2vec_cli.training.examples import Side
 from vlm2vec_cli.training.objective import Objective
 from vlm2vec_cli.training.pairs import Batch
@@ -141,7 +141,7 @@ def _weight(side: Side) -> tuple[bool, bool, int, str]:
 def _chunks(
     own: Mapping[str, Side], encodings: Encodings, tokens: int | None, frozen: bool, bad: dict[str, UserError]
 ) -> Iterator[list[tuple[str, Encoded]]]:
-    """Inputs of like length together, and those that begin with the same visual, in runs that load a graph
+    """Inputs of like length together, and those that begin with the same visual, in runs that fill a graph
     with at most `tokens` tokens; one input at least. Only a window of all inputs is in memory."""
     window: list[tuple[str, Encoded]] = []
     held = 0
@@ -160,11 +160,11 @@ def _cut(
     chunk: list[tuple[str, Encoded]] = []
     used = 0
     for key, encoded in _ordered(window):
-        if tokens is not None and chunk and used + load(encoded, frozen) > tokens:
+        if tokens is not None and chunk and used + graph_tokens(encoded, frozen) > tokens:
             yield chunk
             chunk, used = [], 0
         chunk.append((key, encoded))
-        used += load(encoded, frozen)
+        used += graph_tokens(encoded, frozen)
     if chunk:
         yield chunk
 

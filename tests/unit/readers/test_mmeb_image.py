@@ -1,3 +1,5 @@
+"""The picture tasks of MMEB-V2 by hand-written rows. One file, as each reader has one test."""
+
 import tarfile
 import zipfile
 from typing import Any
