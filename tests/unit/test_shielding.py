@@ -22,9 +22,12 @@ def _raises() -> Iterator[None]:
     def ask(number: int, frame: object) -> None:
         raise Asked
 
-    before = signal.signal(signal.SIGTERM, ask)
+    # A shell lets what it starts in the background ignore SIGINT, and Python leaves that as it is.
+    handlers = {signal.SIGTERM: ask, signal.SIGINT: signal.default_int_handler}
+    before = {one: signal.signal(one, handler) for one, handler in handlers.items()}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for one, handler in before.items():
+        signal.signal(one, handler)
 
 
 @pytest.mark.parametrize(("number", "raised"), [(signal.SIGTERM, Asked), (signal.SIGINT, KeyboardInterrupt)])
