@@ -37,11 +37,15 @@ reference's. `misses` names the figures that are not reached, of: ref/ours and b
           2 d       3      1.71  0.92  nan  0.79      2.16      1.17  0.64      81%  3.2%    190      1.6e-07
     start-up to the first vector with tiny: 4.78 s
 
-Of a, three runs gave 9.92 to 10.05 times, at 94 to 98 % of the floor.
+Of a, other runs gave 9.81 to 10.05 times with one thread and 10.48 with two, at 94 to 98 % of the floor.
 
-The same day, beside other work, `--rows 4 --threads 1 --only-ours --repeats 1 --growth`, seconds of 1, 4 and
-16 times the rows: a 1.78, 6.90, 25.77; b 2.37, 7.32, 26.65; c 0.94, 3.11, 12.34; d 0.69, 2.13, 6.87.
-Their peak stayed below the 1,277 MiB of the process that started them, which is what was shown for all.
+The same day, nothing beside it, seconds and peak MiB of 1, 4 and 16 times the rows, by
+`python tests/benchmarks/embed_speed.py --rows 4 --threads 1 --only-ours --repeats 1 --growth`:
+
+    a    1.08   4.25  17.73     628    786    889
+    b    1.77   6.81  25.29     706    974   1095
+    c    0.89   2.79  11.27     657    792    886
+    d    0.64   2.08   6.26     663    769    829
 """
 
 from __future__ import annotations
