@@ -123,6 +123,7 @@ def run() -> NoReturn:
         code = _say(
             f"internal error: {type(error).__name__}: {error}", "please report it with the lines above", BUG
         )
+    gc.freeze()  # else the interpreter looks through all that libraries made before it ends: over a second
     sys.exit(code if isinstance(code, int) else 0)
 
 

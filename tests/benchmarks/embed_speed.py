@@ -13,8 +13,12 @@ with a question each, c twelve questions on each picture, d clips of eight frame
   st         sentence-transformers on workload a, where it is installed; it has no layout for visuals of
              a model without a chat template. So that no other torch is brought along:
              pip install --no-deps --target DIR sentence-transformers==6.2.0 torchvision==0.28.0 \
-               scikit-learn scipy joblib threadpoolctl narwhals; PYTHONPATH=DIR:.
+               scikit-learn scipy joblib threadpoolctl narwhals \
+               cloudpickle; PYTHONPATH=DIR:.
   ours       `vlm2vec_cli.encoder`, the whole way from rows to vectors
+
+Each way runs in a process of its own, so that none has what another one set: how the C library keeps memory
+is set by our program and is worth a sixth of the time.
 
 `floor` is what the distinct tokens and patches need in arithmetic (attention included) over the rate of
 float32 matrix products, measured right before and after (`GFLOP/s`); `of floor` is floor / ours. `wait` is
@@ -51,6 +55,7 @@ The same day, nothing beside it, seconds and peak MiB of 1, 4 and 16 times the r
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
 import subprocess
@@ -76,6 +81,7 @@ ROOT = Path(__file__).resolve().parents[2]
 REACH = {"a": (10.0, 1.2), "b": (2.2, 1.1), "c": (12.0, 4.0), "d": (1.8, 1.1)}
 OF_FLOOR = {"b": 0.75, "c": 0.75}
 MOST_WAITING = 0.05
+NOT_RUN = float("nan")
 Row = dict[str, Any]
 
 
@@ -128,68 +134,91 @@ def _refuse(error: Exception) -> None:
 # ---------------------------------------------------------------------------------- running
 
 
-def measure(
-    run: Callable[[], np.ndarray], repeats: int, clock: Callable[[], float]
-) -> tuple[float, np.ndarray]:
-    """The best of `repeats` runs in seconds, and its vectors."""
-    best, found = float("inf"), np.empty(0)
-    for _ in range(repeats):
-        start = clock()
-        found = run()
-        best = min(best, clock() - start)
-    return best, found
+def one(way: str, workload: str, options: argparse.Namespace) -> None:
+    """Measures one way in this process; prints what was found, keeps the vectors beside the pictures."""
+    torch.set_num_threads(options.threads[0])
+    clock = time.process_time if options.cpu_time else time.perf_counter
+    rows = make_rows(options.folder, workload, options.rows)
+    found: dict[str, float] = {"rows": len(rows)}
+    if way == "ours":
+        run, loaded = ours(options.model, options.folder, rows)
+        rate = matmul_rate(clock)
+    elif way == "st":
+        run = sentence_transformers(options.model, options.folder, rows)
+    else:
+        run = padded(options.model, options.folder, rows, way == "reference")
+    if run is not None:
+        found["seconds"] = float("inf")
+        for _ in range(options.repeats):
+            start = clock()
+            vectors = run()
+            found["seconds"] = min(found["seconds"], clock() - start)
+        np.save(options.folder / f"{way}.npy", vectors)
+    found["peak"] = _peak_mib()
+    if way == "ours":
+        rate = (rate + matmul_rate(clock)) / 2
+        found.update(rate=rate, floor=flops(loaded, options.folder, rows) / rate, waited=loaded.waited)
+    print(json.dumps(found))
 
 
-def compare(model: Path, folder: Path, options: argparse.Namespace) -> Iterator[str]:
+def measured(
+    way: str, workload: str, rows: int, threads: int, options: argparse.Namespace
+) -> dict[str, float]:
+    """What `one` finds in a process of its own, where no other way has set or cached anything."""
+    command = [
+        sys.executable, __file__, "--one", way, "--workloads", workload, "--rows", str(rows), "--threads",
+        str(threads), "--repeats", str(options.repeats), "--model", str(options.model), "--folder",
+        str(options.folder), *["--cpu-time"] * options.cpu_time,
+    ]  # fmt: skip
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def compare(options: argparse.Namespace) -> Iterator[str]:
     """Lines of the table."""
     yield (
         "threads load rows reference   stock      st    ours  ref/ours best/ours  floor of floor  wait "
         "GFLOP/s  largest diff  misses"
     )
     for threads in options.threads:
-        torch.set_num_threads(threads)
         for workload in options.workloads:
-            rows = make_rows(folder, workload, options.rows)
-            run, loaded = ours(model, folder, rows)
-            rate = matmul_rate(options.clock)
-            seconds, vectors = measure(run, options.repeats, options.clock)
-            rate = (rate + matmul_rate(options.clock)) / 2
-            floor = flops(loaded, folder, rows) / rate
-            others: dict[str, float] = {}
-            difference = float("nan")
+            own = measured("ours", workload, options.rows, threads, options)
+            seconds = own["seconds"]
+            others = dict.fromkeys(("reference", "stock", "st"), NOT_RUN)
+            difference = NOT_RUN
             if not options.only_ours:
-                others["reference"], plain = measure(padded(model, folder, rows, True), 1, options.clock)
-                others["stock"], _ = measure(padded(model, folder, rows, False), 1, options.clock)
+                for way in others:
+                    found = measured(way, workload, options.rows, threads, options)
+                    others[way] = found.get("seconds", NOT_RUN)
+                plain, vectors = (np.load(options.folder / f"{way}.npy") for way in ("reference", "ours"))
                 difference = float(np.abs(plain - vectors).max())
-                if st := sentence_transformers(model, folder, rows):
-                    others["st"], _ = measure(st, 1, options.clock)
-            cells = [f"{others.get(name, float('nan')):8.2f}" for name in ("reference", "stock", "st")]
-            best = min((value for name, value in others.items() if name != "reference"), default=float("nan"))
-            ratios = others.get("reference", float("nan")) / seconds, best / seconds
-            waiting = loaded.waited / seconds
+            known = [others[way] for way in ("stock", "st") if not np.isnan(others[way])]
+            ratios = others["reference"] / seconds, min(known, default=NOT_RUN) / seconds
+            of_floor, waiting = own["floor"] / seconds, own["waited"] / seconds
             reached = {
                 "ref/ours": not ratios[0] < REACH[workload][0],
                 "best/ours": not ratios[1] < REACH[workload][1],
-                "of floor": floor / seconds >= OF_FLOOR.get(workload, 0.0),
+                "of floor": of_floor >= OF_FLOOR.get(workload, 0.0),
                 "wait": waiting < MOST_WAITING,
             }
             misses = ", ".join(name for name, good in reached.items() if not good) or "-"
             yield (
-                f"{threads:7} {workload:4} {len(rows):4}  {' '.join(cells)} {seconds:7.2f} "
-                f"{ratios[0]:9.2f} {ratios[1]:9.2f} {floor:6.2f} {floor / seconds:8.0%} {waiting:5.1%} "
-                f"{rate / 1e9:7.0f} {difference:13.1e}  {misses}"
+                f"{threads:7} {workload:4} {own['rows']:4}  {' '.join(f'{s:8.2f}' for s in others.values())} "
+                f"{seconds:7.2f} {ratios[0]:9.2f} {ratios[1]:9.2f} {own['floor']:6.2f} {of_floor:8.0%} "
+                f"{waiting:5.1%} {own['rate'] / 1e9:7.0f} {difference:13.1e}  {misses}"
             )
 
 
-def grow(model: Path, folder: Path, options: argparse.Namespace) -> Iterator[str]:
-    """Time and peak memory of 1, 4 and 16 times the rows, each in a process of its own."""
+def grow(options: argparse.Namespace) -> Iterator[str]:
+    """Time and peak memory of 1, 4 and 16 times the rows, with one thread."""
     yield "workload  times  rows  seconds  peak MiB"
     for workload in options.workloads:
         for times in (1, 4, 16):
-            command = [sys.executable, __file__, "--one", workload, str(model), str(times * options.rows)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            count, seconds, peak = done.stdout.split()
-            yield f"{workload:8}  {times:5}  {count:>4}  {float(seconds):7.2f}  {float(peak):8.0f}"
+            found = measured("ours", workload, times * options.rows, 1, options)
+            yield (
+                f"{workload:8}  {times:5}  {found['rows']:>4}  {found['seconds']:7.2f}  {found['peak']:8.0f}"
+            )
 
 
 def start_up() -> str:
@@ -206,16 +235,6 @@ def start_up() -> str:
     return f"start-up to the first vector with tiny: {min(seconds):.2f} s (under 6)"
 
 
-def one(workload: str, model: str, rows: str) -> None:
-    """One run for `grow`."""
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        made = make_rows(Path(folder), workload, int(rows))
-        run, _ = ours(Path(model), Path(folder), made)
-        seconds, _ = measure(run, 1, time.perf_counter)
-    print(len(made), seconds, _peak_mib())
-
-
 def _peak_mib() -> float:
     """The most that this process held; what getrusage says begins with the peak of its parent."""
     status = Path("/proc/self/status")
@@ -227,33 +246,35 @@ def _peak_mib() -> float:
 
 def main() -> None:
     """Prints the tables."""
-    if sys.argv[1:2] == ["--one"]:
-        return one(*sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rows", type=int, default=16, help="pictures of workload b; the others follow")
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--workloads", nargs="+", default=list("abcd"), choices=list("abcd"))
-    parser.add_argument("--repeats", type=int, default=2, help="our runs, of which the best counts")
+    parser.add_argument("--repeats", type=int, default=2, help="runs of each way, of which the best counts")
     parser.add_argument("--only-ours", action="store_true", help="without the other ways")
     parser.add_argument(
-        "--cpu-time", dest="clock", action="store_const", const=time.process_time, default=time.perf_counter,
+        "--cpu-time", action="store_true",
         help="measure the process's CPU time, for a machine that others use, too",
     )  # fmt: skip
     parser.add_argument("--growth", action="store_true", help="also cost against the number of rows")
     parser.add_argument("--model", type=Path, help="keep the model in this folder between runs")
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.one:
+        return one(options.one, options.workloads[0], options)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        model = options.model or folder / "model"
-        if not (model / "config.json").is_file():
-            model.mkdir(parents=True, exist_ok=True)
-            make_model(model)
+        options.folder = Path(scratch)
+        options.model = options.model or options.folder / "model"
+        if not (options.model / "config.json").is_file():
+            options.model.mkdir(parents=True, exist_ok=True)
+            make_model(options.model)
         print(head(), flush=True)
-        for line in compare(model, folder, options):
+        for line in compare(options):
             print(line, flush=True)
         print(start_up(), flush=True)
         if options.growth:
-            for line in grow(model, folder, options):
+            for line in grow(options):
                 print(line, flush=True)
 
 

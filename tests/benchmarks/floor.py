@@ -38,6 +38,8 @@ def flops(loaded: encoder.Encoder, folder: Path, rows: list[Row]) -> float:
     hidden, kv = TEXT["hidden_size"], TEXT["hidden_size"] * 2 // 8
     layer = 2 * hidden * hidden + 2 * hidden * kv + 3 * hidden * TEXT["intermediate_size"]
     total = 2.0 * layer * TEXT["num_hidden_layers"] * sum(lengths)
+    unread = sum(lengths) - len(rows)  # of the last layer's MLP, whose other states nobody reads
+    total -= 2.0 * 3 * hidden * TEXT["intermediate_size"] * unread
     before = attention._before(lengths, parents)
     pairs = sum(length * (above + length / 2) for length, above in zip(lengths, before, strict=True))
     total += 4.0 * hidden * TEXT["num_hidden_layers"] * pairs

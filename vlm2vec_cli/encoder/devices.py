@@ -18,7 +18,8 @@ _MOST_TOKENS = {"cpu": 4096}
 _MOST_ON_ACCELERATORS = 32768
 _LEAST_TOKENS = 512
 _ROUNDS = 20  # of one float32 and one bfloat16 product, a millisecond together
-_SLOW_SECONDS = 0.05
+# So many times as slow, three times in turn, is no chance: a processor without a unit for bfloat16 has 50.
+_CLEARLY, _TURNS = 8, 3
 # Of the memory that is free, what the states of one pack may take; the rest is for kernels and fragments.
 _SHARE = 0.4
 # States alive at once in a layer: of the width of the residual stream, and of the MLP's inner width.
@@ -69,7 +70,7 @@ def _matmul_seconds(numbers: Sequence[torch.dtype], device: torch.device) -> lis
             start = time.perf_counter()
             float((left @ left)[0, 0])  # waits for the device
             best[at] = min(best[at], time.perf_counter() - start)
-        if turn and max(best) > _SLOW_SECONDS:  # no unit for one of them; the first turn loads libraries, too
+        if turn + 1 >= _TURNS and max(best) > _CLEARLY * min(best):
             break
     return best
 
