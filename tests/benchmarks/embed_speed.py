@@ -27,23 +27,25 @@ are compared with the reference's. `misses` names the figures that are not reach
 as in REACH, of floor 75 % (b, c), wait 5 %. The last line is the time from the start of the command to its
 end on one row with `-m tiny`, and that of a program which only imports transformers' class of the model.
 
-2026-12-01, x86_64, 2 CPUs, torch 2.13.0+cpu, transformers 5.24.0, nothing beside it, by
-`python tests/benchmarks/embed_speed.py --rows 12 --threads 1 2 --repeats 3` with sentence-transformers 6.2.0:
+2026-12-01, x86_64 with AVX2, 2 CPUs, torch 2.13.0+cpu, transformers 5.24.0, nothing beside it, by
+`python tests/benchmarks/embed_speed.py --rows 8 --threads 1 2 --repeats 2` with sentence-transformers 6.2.0:
 
     threads load rows reference stock   st  ours  ref/ours best/ours floor of floor wait GFLOP/s largest diff
-          1 a      48     31.71  5.75 5.78  3.20      9.92      1.80  3.14      98%  0.2%     94      9.7e-08
-          1 b      12     15.60  8.49  nan  5.17      3.02      1.64  4.26      82%  0.5%     98      1.5e-07
-          1 c      36     31.63 18.95  nan  2.00     15.79      9.46  1.79      89%  0.8%     98      1.7e-07
-          1 d       3      3.16  1.70  nan  1.44      2.20      1.18  1.23      86%  1.2%     98      1.6e-07
-          2 a      48     16.64  3.03 2.98  1.67      9.97      1.79  1.57      94%  0.3%    189      9.7e-08
-          2 b      12      8.24  4.55  nan  2.78      2.96      1.63  2.16      78%  1.0%    193      1.5e-07
-          2 c      36     16.88 10.16  nan  1.09     15.47      9.31  0.92      85%  1.3%    190      1.7e-07
-          2 d       3      1.71  0.92  nan  0.79      2.16      1.17  0.64      81%  3.2%    190      1.6e-07
-    start-up to the first vector with tiny: 4.78 s
+          1 a      32     30.55  7.55 7.45  2.56     11.95      2.91  2.17      85%  0.2%     79      8.6e-08
+          1 b       8     15.80  7.78  nan  4.21      3.76      1.85  3.34      79%  0.8%     74      1.6e-07
+          1 c      24     34.10 21.07  nan  2.15     15.87      9.80  1.89      88%  1.4%     58      1.7e-07
+          1 d       4      7.62  3.60  nan  2.71      2.81      1.32  1.97      72%  2.1%     76      1.4e-07
+          2 a      32     21.72  4.26 4.50  1.60     13.57      2.66  1.35      84%  0.3%    127      8.6e-08
+          2 b       8     10.18  4.64  nan  2.14      4.75      2.17  1.78      83%  1.2%    138      1.6e-07
+          2 c      24     20.30 12.44  nan  1.30     15.64      9.59  1.08      83%  2.0%    101      1.7e-07
+          2 d       4      3.62  1.94  nan  1.62      2.24      1.20  1.31      81%  3.3%    114      1.4e-07
+    start-up to the first vector with tiny: 6.28 s; a program that only imports transformers' model: 7.62 s
 
-Of a, other runs gave 9.81 to 10.05 times with one thread and 10.48 with two, at 94 to 98 % of the floor.
+Other processes on the host moved its rate by half within a run. Four more runs of a gave 10.3 to 10.9 times
+the reference, of b 2.4 to 3.7, of c 15.7 to 17.8, of d 2.2 to 2.8. On a faster machine, before commands ended
+at once, the start-up took 4.6 to 4.8 s.
 
-The same day, nothing beside it, seconds and peak MiB of 1, 4 and 16 times the rows, by
+On that faster machine, with half as many clips, seconds and peak MiB of 1, 4 and 16 times the rows, by
 `python tests/benchmarks/embed_speed.py --rows 4 --threads 1 --only-ours --repeats 1 --growth`:
 
     a    1.08   4.25  17.73     628    786    889
