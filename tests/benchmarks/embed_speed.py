@@ -41,7 +41,7 @@ end on one row with `-m tiny`, and that of a program which only imports transfor
           2 d       4      3.62  1.94  nan  1.62      2.24      1.20  1.31      81%  3.3%    114      1.4e-07
     start-up to the first vector with tiny: 6.28 s; a program that only imports transformers' model: 7.62 s
 
-Other processes on the host moved its rate by half within a run. Four more runs of a gave 10.3 to 10.9 times
+Other processes on the host moved its rate by half within a run. Other runs of a gave 10.3 to 10.9 times
 the reference, of b 2.4 to 3.7, of c 15.7 to 17.8, of d 2.2 to 2.8. On a faster machine, before commands ended
 at once, the start-up took 4.6 to 4.8 s.
 

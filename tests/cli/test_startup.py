@@ -1,4 +1,4 @@
-"""Help is quick: it loads none of the heavy libraries."""
+"""Help is quick: it loads none of the heavy libraries. Commands end quickly, too."""
 
 import os
 import resource
@@ -19,6 +19,12 @@ import sys
 from vlm2vec_cli.app import app
 app(sys.argv[1:], standalone_mode=False)
 print("loaded:", *sorted(set({HEAVY!r}) & set(sys.modules)))
+"""
+ENDED = """
+import atexit, gc, sys
+from vlm2vec_cli import app
+atexit.register(lambda: print("left out:", gc.get_freeze_count() >= len(gc.get_objects())))
+app.run()
 """
 LIMIT_SECONDS = 0.150
 TYPER_SECONDS = 0.077  # what `import typer` takes on the machine that the limit is for
@@ -41,6 +47,13 @@ def test_help_takes_less_than_150_ms_of_cpu(vlm2vec: Runner) -> None:
     )
     print(f"import typer {typer * 1000:.0f} ms, help {slowest * 1000:.0f} ms")
     assert slowest < LIMIT_SECONDS * slowness
+
+
+@pytest.mark.parametrize(("args", "code"), [(["--version"], 0), (["score", "no-such-file"], 66)])
+def test_what_was_made_is_not_looked_through_at_the_end(args: list[str], code: int) -> None:
+    done = subprocess.run([sys.executable, "-c", ENDED, *args], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "left out: True"
+    assert done.returncode == code, done.stderr
 
 
 def cpu(command: list[str]) -> float:
