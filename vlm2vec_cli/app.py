@@ -118,11 +118,11 @@ def run() -> NoReturn:
         code = TERMINATED
     except Exception as error:
         if (lacking := _lacking(error)) is not None:
-            sys.exit(_say(str(lacking), lacking.hint, lacking.exit_code))
-        traceback.print_exc()
-        code = _say(
-            f"internal error: {type(error).__name__}: {error}", "please report it with the lines above", BUG
-        )
+            code = _say(str(lacking), lacking.hint, lacking.exit_code)
+        else:
+            traceback.print_exc()
+            fact = f"internal error: {type(error).__name__}: {error}"
+            code = _say(fact, "please report it with the lines above", BUG)
     gc.freeze()  # else the interpreter looks through all that libraries made before it ends: over a second
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -6,7 +6,6 @@ base, both together a full model whose spare adapter is left out (it is already 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from typing import Any
 
 import torch
 
-from vlm2vec_cli import adapters, backbones, released
+from vlm2vec_cli import adapters, backbones, hub, released
 from vlm2vec_cli.backbones import Backbone, Limits, _limits
 from vlm2vec_cli.engine import memory
 from vlm2vec_cli.errors import UnavailableError, UsageError
@@ -27,9 +26,6 @@ META = "vlm2vec.json"
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 # What makes a folder a model, full or adapter.
 MODEL_FILES = (*_WEIGHTS, "*.index.json", *adapters.WEIGHTS, adapters.CONFIG)
-_DOWNLOAD = ["*.json", "*.safetensors", "*.bin", "*.txt", "*.jinja", "*.model"]
-_SHIPPED = "quickstart"
-_HUB_ID = r"\w[\w.-]*/\w[\w.-]*"
 MERGED = "merged_adapter"  # key of vlm2vec.json
 
 
@@ -85,12 +81,12 @@ def find(
 def _find(
     name: str, adapter: str | None, revision: str | None, entry: released.Entry, own: released.Entry
 ) -> Checkpoint:
-    folder, revision = _described(name, revision or own.get("revision"), entry)
+    folder, revision = hub.described(name, revision or own.get("revision"), entry)
     meta = _recorded(folder)
     full, spare = _holds(folder, _WEIGHTS), (folder / adapters.CONFIG).is_file()
     known = {**entry, **own}
     if adapter:
-        extra, _ = _described(adapter, None, _entry(adapter))
+        extra, _ = hub.described(adapter, None, _entry(adapter))
         if not (extra / adapters.CONFIG).is_file():
             raise UnavailableError(f"no {adapters.CONFIG}", place=adapter, hint="name a PEFT adapter folder")
         if (
@@ -144,7 +140,7 @@ def _layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
 def _warn_of_other_base(adapter: str, folder: Path, base: str) -> None:
     """Shapes do not tell a model from its sibling; names of the hub do."""
     own = adapters.base(folder)
-    if all(re.fullmatch(_HUB_ID, name) and not Path(name).is_dir() for name in (own, base)):
+    if all(re.fullmatch(hub.HUB_ID, name) and not Path(name).is_dir() for name in (own, base)):
         last, given = own.rpartition("/")[2], base.rpartition("/")[2]
         if last.lower() != given.lower():
             log.warning("%s: the adapter was trained on %s, not on %s", adapter, own, base)
@@ -196,7 +192,7 @@ def _holds(folder: Path, patterns: tuple[str, ...]) -> bool:
 
 
 def _base_name(name: str) -> str:
-    return str(Path(name).absolute()) if name != _SHIPPED and Path(name).is_dir() else name
+    return str(Path(name).absolute()) if name != hub.SHIPPED and Path(name).is_dir() else name
 
 
 def _base(folder: Path, known: Mapping[str, Any]) -> tuple[Path, str]:
@@ -208,54 +204,13 @@ def _base(folder: Path, known: Mapping[str, Any]) -> tuple[Path, str]:
     for near in (Path(base), folder / base, folder.parent / base):
         if base and near.is_dir() and _holds(near, _WEIGHTS):
             return near, str(near.absolute())
-    if "base" in known and not re.fullmatch(_HUB_ID, base):
+    if "base" in known and not re.fullmatch(hub.HUB_ID, base):
         base = known["base"]
     try:
-        return _folder(base, None)[0], base
+        return hub.folder(base, None)[0], base
     except UnavailableError as error:
         raise UnavailableError(
             f"base model {base!r} of the adapter is not available: {error.fact}",
             place=str(folder),
             hint="give the base with -m BASE --adapter FOLDER",
         ) from None
-
-
-def _described(name: str, revision: str | None, entry: released.Entry) -> tuple[Path, str | None]:
-    """As `_folder`; where no revision is asked for, the one that was described, if it can be had."""
-    described = entry.get("revision")
-    if revision is not None or described is None or Path(name).is_dir():
-        return _folder(name, revision)
-    with contextlib.suppress(UnavailableError):
-        return _folder(name, described)
-    found = _folder(name, None)
-    log.warning(
-        "%s: revision %s, which is described, cannot be fetched; taking %s", name, described, found[1]
-    )
-    return found
-
-
-def _folder(name: str, revision: str | None) -> tuple[Path, str | None]:
-    """A local folder as it is, the shipped model, or a hub snapshot (from the cache when offline)."""
-    if name == _SHIPPED:  # a folder of that name is ./quickstart
-        from importlib.resources import files
-
-        return Path(str(files("vlm2vec_cli.quickstart"))) / "checkpoint", None
-    if name and Path(name).is_dir():
-        return Path(name), revision
-    if not re.fullmatch(_HUB_ID, name):
-        raise UnavailableError(
-            "no such model folder",
-            place=name,
-            hint="give a folder, a hub id like ORGANISATION/NAME, tiny or quickstart",
-        )
-    from huggingface_hub import snapshot_download
-
-    try:
-        path = Path(snapshot_download(name, revision=revision, allow_patterns=_DOWNLOAD))
-    except Exception as error:  # the hub client raises a dozen unrelated types for "not reachable"
-        raise UnavailableError(
-            f"cannot be fetched from the hub: {adapters.first_line(error)}",
-            place=name,
-            hint="check the name, or give a local folder",
-        ) from None
-    return path, path.name

@@ -24,11 +24,7 @@ Laws, asserted by `checks.py` before anything is written, and by the tests over 
 5. No training pair is a test pair, in either direction. Persons of the `composed` test are in no training
    pair, and a page that answers a query of one document task is in no training pair of either.
 
-Candidate pools stay whole. Two tasks get hard negatives. The source names one of the four or five things of a
-training scene; a second one, never of T, is asked for as well, and each part is the other's negative: parts
-of other scenes are told by their ground alone. A wrong option of a choice question is its negative where it
-is the right answer to another: else the words alone tell the answer within a batch, and with all wrong
-options a model learns which names are never right.
+Candidate pools stay whole. Two tasks get hard negatives, see `hard_negatives`.
 """
 
 import hashlib
@@ -37,6 +33,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+from vlm2vec_cli.quickstart.hard_negatives import options, with_second_parts, with_wrong_options
 
 Row = dict[str, Any]
 
@@ -95,15 +93,6 @@ def answer(query: Row) -> str:
     """The id of the one right candidate of a test query."""
     (only,) = query["positives"]
     return str(only)
-
-
-def options(question: str) -> list[str]:
-    """The four answers that a choice question lists.
-
-    >>> options("Which of these is it: bird, goose, crow, duck?")
-    ['bird', 'goose', 'crow', 'duck']
-    """
-    return question.split(": ", 1)[1].removesuffix("?").split(", ")
 
 
 def in_order(ids: Iterable[str]) -> list[str]:
@@ -183,34 +172,6 @@ def decide(tasks: dict[str, Task]) -> Split:
     for name, things in wanted.items():
         tasks[name].test = [q for q in tasks[name].test if asked_thing(name, q, ids) in things]
     return split
-
-
-def with_second_parts(pairs: list[Row], parts: Mapping[str, str], names: Mapping[str, str]) -> list[Row]:
-    """Each grounding pair and one more about its scene, for a thing in `names`, each with the other's part as
-    its hard negative; `parts` gives the thing on each part."""
-    both: list[Row] = []
-    for pair in pairs:
-        scene, part = (PurePosixPath(pair[side]["image"]) for side in ("query", "positive"))
-        others = (p for p in parts if p.rsplit("-", 1)[0] == scene.stem and p != part.stem)
-        second = next((p for p in others if parts[p] in names), None)
-        if second is None:
-            both.append(pair)
-            continue
-        picture = str(part.with_name(f"{second}.jpg"))
-        query = {**pair["query"], "text": names[parts[second]]}
-        both.append({**pair, "negatives": [{"image": picture}]})
-        both.append({"query": query, "positive": {"image": picture}, "negatives": [pair["positive"]]})
-    return both
-
-
-def with_wrong_options(pairs: list[Row]) -> list[Row]:
-    """Choice pairs, each with the wrong options that are right elsewhere as its hard negatives."""
-    right = {pair["positive"]["text"] for pair in pairs}
-    return [
-        {**pair, "negatives": [{"text": one} for one in options(pair["query"]["text"]) if one in wrong]}
-        for pair in pairs
-        for wrong in [right - {pair["positive"]["text"]}]
-    ]
 
 
 def build(demo: Path, scenes: Mapping[str, Iterable[str]], parts: Mapping[str, str]) -> Split:

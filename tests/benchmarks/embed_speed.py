@@ -58,7 +58,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -66,49 +65,23 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from floor import flops, matmul_rate
 from other_ways import padded, sentence_transformers
-from setting import LIMITS, WORDS, head, make_model
+from setting import LIMITS, head, make_model
+from start_up import start_up
 from vlm2vec_cli import encoder
 from vlm2vec_cli.media import MediaReader
+from workloads import Row, make_rows
 
-ROOT = Path(__file__).resolve().parents[2]
 # At least so many times as fast as the reference, and as the best of the other ways.
 REACH = {"a": (10.0, 1.2), "b": (2.2, 1.1), "c": (12.0, 4.0), "d": (1.8, 1.1)}
 OF_FLOOR = {"b": 0.75, "c": 0.75}
 MOST_WAITING = 0.05
 NOT_RUN = float("nan")
-Row = dict[str, Any]
-
-
-def make_rows(folder: Path, workload: str, rows: int) -> list[Row]:
-    """Rows of a workload, their pictures in `folder`; the same ones for the same arguments."""
-    generator = np.random.default_rng(ord(workload))
-
-    def text(words: float) -> str:
-        return " ".join(generator.choice(WORDS, max(1, int(words))))
-
-    def picture(name: str, longest: int = 560) -> str:
-        width, height = generator.integers(120, longest, 2)
-        small = generator.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
-        Image.fromarray(small).resize((width, height)).save(folder / name, quality=90)
-        return name
-
-    if workload == "a":
-        return [{"text": text(np.exp(generator.uniform(1, 5)))} for _ in range(4 * rows)]
-    if workload == "b":
-        return [{"image": picture(f"b{i}.jpg"), "text": text(12)} for i in range(rows)]
-    if workload == "c":
-        images = [picture(f"c{i}.jpg") for i in range(max(1, rows // 4))]
-        return [{"image": image, "text": text(12)} for image in images for _ in range(12)]
-    clips = [[picture(f"d{i}-{k}.jpg", 240) for k in range(8)] for i in range(max(1, rows // 2))]
-    return [{"video": clip, "text": text(12)} for clip in clips]
 
 
 # ------------------------------------------------------------------------------------- ways
@@ -222,27 +195,6 @@ def grow(options: argparse.Namespace) -> Iterator[str]:
             yield (
                 f"{workload:8}  {times:5}  {found['rows']:>4}  {found['seconds']:7.2f}  {found['peak']:8.0f}"
             )
-
-
-def start_up() -> str:
-    """Seconds of a whole command on one row, and of a program that only imports the model's class."""
-    alone = {**os.environ, "PYTHONPATH": str(ROOT)}  # without a folder of peers
-    command = ["-m", "vlm2vec_cli", "embed", "-m", "tiny", "--format", "jsonl", "-q"]
-    imports = ["-c", "from transformers import Qwen2VLForConditionalGeneration"]
-    best = {}
-    for _ in range(3):
-        for given in (command, imports):
-            start = time.perf_counter()
-            subprocess.run(
-                [sys.executable, *given], input=b'{"text": "a red apple"}\n', check=True, capture_output=True,
-                env=alone,
-            )  # fmt: skip
-            taken = time.perf_counter() - start
-            best[given[0]] = min(best.get(given[0], taken), taken)
-    return (
-        f"start-up to the first vector with tiny: {best['-m']:.2f} s (under 6); "
-        f"a program that only imports transformers' model: {best['-c']:.2f} s"
-    )
 
 
 def _peak_mib() -> float:

@@ -10,7 +10,7 @@ import torch
 
 from setting import TEXT, VISION
 from vlm2vec_cli import encoder
-from vlm2vec_cli.engine import attention, packing
+from vlm2vec_cli.engine import packing, segments
 from vlm2vec_cli.media import MediaReader
 
 Row = dict[str, Any]
@@ -40,7 +40,7 @@ def flops(loaded: encoder.Encoder, folder: Path, rows: list[Row]) -> float:
     total = 2.0 * layer * TEXT["num_hidden_layers"] * sum(lengths)
     unread = sum(lengths) - len(rows)  # of the last layer's MLP, whose other states nobody reads
     total -= 2.0 * 3 * hidden * TEXT["intermediate_size"] * unread
-    before = attention._before(lengths, parents)
+    before = segments.before_each(lengths, parents)
     pairs = sum(length * (above + length / 2) for length, above in zip(lengths, before, strict=True))
     total += 4.0 * hidden * TEXT["num_hidden_layers"] * pairs
     width = VISION["embed_dim"]

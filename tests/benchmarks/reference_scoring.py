@@ -9,7 +9,7 @@ from typing import TextIO
 import numpy as np
 
 from vlm2vec_cli.schemas.vector import VECTOR
-from vlm2vec_cli.streams.parquet import ParquetWriter
+from vlm2vec_cli.streams.parquet_writer import ParquetWriter
 
 
 def hit(ranked: list[str], gold: list[str], k: int) -> float:

@@ -22,6 +22,13 @@ WORDS = [
 ]  # fmt: skip
 
 
+def pair(query: str, positive: str | dict[str, Any], *negatives: str | dict[str, Any], **more: Any) -> dict:
+    def side(one: str | dict[str, Any]) -> dict[str, Any]:
+        return {"text": one} if isinstance(one, str) else one
+
+    return {"query": side(query), "positive": side(positive), "negatives": [*map(side, negatives)], **more}
+
+
 def records(rows: Sequence[Mapping[str, Any]], root: Path = golden.ROOT) -> Iterator[Record]:
     """Rows of `pairs.jsonl`."""
     origin = Origin("pairs.jsonl", root, "line")

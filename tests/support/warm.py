@@ -127,7 +127,7 @@ def serve() -> None:
 
     from vlm2vec_cli import app, embedding, evaluating, scoring, tiny  # noqa: F401
     from vlm2vec_cli.losses import info_nce  # noqa: F401
-    from vlm2vec_cli.streams import parquet  # noqa: F401
+    from vlm2vec_cli.streams import parquet, parquet_writer  # noqa: F401
     from vlm2vec_cli.training import run  # noqa: F401
 
     for name in sys.argv[1:]:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import golden
-from vlm2vec_cli import adapters, checkpoints
+from vlm2vec_cli import adapters, checkpoints, hub
 from vlm2vec_cli.checkpoints import find
 from vlm2vec_cli.errors import UnavailableError, UsageError
 
@@ -95,7 +95,7 @@ def test_the_shipped_model_is_not_a_folder_of_that_name(
 ) -> None:
     model(tmp_path / "quickstart")
     monkeypatch.chdir(tmp_path)
-    folder, revision = checkpoints._folder("quickstart", None)
+    folder, revision = hub.folder("quickstart", None)
     assert (folder.name, folder.parent.name, revision) == ("checkpoint", "quickstart", None)
     assert folder.parent != tmp_path / "quickstart"
     assert find("./quickstart").folder == Path("./quickstart")

@@ -81,6 +81,13 @@ def test_one_slow_product_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     assert devices.pick_dtype("auto", torch.device("cpu")) == torch.bfloat16
 
 
+def test_a_number_type_without_a_unit_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(10_000))
+    monkeypatch.setattr(devices.time, "perf_counter", lambda: 0.1 * next(clock))
+    devices.pick_dtype("auto", torch.device("cpu"))
+    assert next(clock) == 2 * 2 * 2
+
+
 @pytest.mark.parametrize(("half", "expected"), [(0.025, torch.float32), (1e-4, torch.bfloat16)])
 def test_what_is_clear_is_not_measured_on(
     half: float, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch

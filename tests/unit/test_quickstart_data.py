@@ -23,7 +23,7 @@ from quickstart_data import (
     source_name,
     thing,
 )
-from vlm2vec_cli.quickstart import checks, honest_split, make_data, task_facts
+from vlm2vec_cli.quickstart import checks, hard_negatives, honest_split, make_data, task_facts
 from vlm2vec_cli.quickstart.task_facts import FACTS, PREFIX
 
 EACH = pytest.mark.parametrize("name", FACTS)
@@ -82,7 +82,7 @@ def test_choice_has_the_wrong_options_that_are_right_elsewhere_as_hard_negatives
     right = {row["pos_text"] for row in learned("choice_vqa")}
     counts = []
     for row in learned("choice_vqa"):
-        offered = honest_split.options(bare("choice_vqa", row))
+        offered = hard_negatives.options(bare("choice_vqa", row))
         assert row["neg_text"] == [one for one in offered if one in right and one != row["pos_text"]]
         assert not row["neg_image_path"]
         counts.append(len(row["neg_text"]))
@@ -155,7 +155,7 @@ def test_licences_are_there_and_the_data_is_small() -> None:
 
 
 def test_examples_in_docstrings_hold() -> None:
-    for module in (honest_split, task_facts, make_data, checks):
+    for module in (hard_negatives, honest_split, task_facts, make_data, checks):
         result = doctest.testmod(module)
         assert result.attempted > 0
         assert result.failed == 0

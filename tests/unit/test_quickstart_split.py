@@ -22,7 +22,7 @@ from quickstart_data import (
     source_name,
     thing,
 )
-from vlm2vec_cli.quickstart import checks, honest_split
+from vlm2vec_cli.quickstart import checks, hard_negatives
 from vlm2vec_cli.quickstart.task_facts import FACTS
 
 
@@ -138,7 +138,7 @@ def test_training_neither_shows_nor_names_a_held_out_thing(name: str) -> None:
 def test_wrong_options_that_name_held_out_things_are_counted() -> None:
     words = set(held_out().values())
     naming = [
-        row for row in learned("choice_vqa") if words & set(honest_split.options(bare("choice_vqa", row)))
+        row for row in learned("choice_vqa") if words & set(hard_negatives.options(bare("choice_vqa", row)))
     ]
     assert len(naming) == CATALOGUE["split"]["choice_pairs_with_a_held_out_wrong_option"]
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vlm2vec_cli.schemas.item import ITEM
-from vlm2vec_cli.streams import parquet, sinks
+from vlm2vec_cli.streams import parquet_writer, sinks
 from vlm2vec_cli.streams.shielding import shielded
 
 
@@ -80,7 +80,7 @@ def test_what_was_finished_is_a_file_that_reads(
         real(*args)
 
     monkeypatch.setattr(pq.ParquetWriter, "write_batch" if moment == "_flush" else "close", asked_then)
-    monkeypatch.setattr(parquet, "GROUP_ROWS", 2)
+    monkeypatch.setattr(parquet_writer, "GROUP_ROWS", 2)
     rows = ({"id": str(number), "text": "a"} for number in range(5))
     with pytest.raises(Asked):
         sinks.write_rows(str(tmp_path / "rows.parquet"), "parquet", rows, ITEM)

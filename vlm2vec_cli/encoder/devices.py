@@ -18,8 +18,9 @@ _MOST_TOKENS = {"cpu": 4096}
 _MOST_ON_ACCELERATORS = 32768
 _LEAST_TOKENS = 512
 _ROUNDS = 20  # of one float32 and one bfloat16 product, a millisecond together
-# So many times as slow, three times in turn, is no chance: a processor without a unit for bfloat16 has 50.
-_CLEARLY, _TURNS = 8, 3
+_SLOW_SECONDS = 0.05
+# So many times as slow in so many turns is no chance: a processor without a unit for bfloat16 has 50.
+_CLEAR_RATIO, _CLEAR_TURNS = 8, 3
 # Of the memory that is free, what the states of one pack may take; the rest is for kernels and fragments.
 _SHARE = 0.4
 # States alive at once in a layer: of the width of the residual stream, and of the MLP's inner width.
@@ -70,7 +71,8 @@ def _matmul_seconds(numbers: Sequence[torch.dtype], device: torch.device) -> lis
             start = time.perf_counter()
             float((left @ left)[0, 0])  # waits for the device
             best[at] = min(best[at], time.perf_counter() - start)
-        if turn + 1 >= _TURNS and max(best) > _CLEARLY * min(best):
+        slow = turn >= 1 and max(best) > _SLOW_SECONDS  # the first turn loads libraries, too
+        if slow or (turn + 1 >= _CLEAR_TURNS and max(best) > _CLEAR_RATIO * min(best)):
             break
     return best
 

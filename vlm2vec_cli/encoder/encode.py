@@ -25,6 +25,7 @@ from vlm2vec_cli.checkpoints import Checkpoint
 from vlm2vec_cli.encoder import devices, packs
 from vlm2vec_cli.encoder.ahead import Ahead, Ended
 from vlm2vec_cli.encoder.fingerprint import fingerprint
+from vlm2vec_cli.encoder.finite import check_finite
 from vlm2vec_cli.errors import DataError, UnavailableError, UsageError, UserError
 from vlm2vec_cli.media import MediaReader
 
@@ -221,7 +222,7 @@ class Encoder:
         if self.normalize:
             states = functional.normalize(states, dim=-1)
         rows: Vector = states.cpu().numpy()
-        self._check_finite(rows, places)
+        check_finite(rows, places, self.model, next(self.backbone.model.parameters()).dtype)
         return rows
 
     def _halves(self, pack: Sequence[Encoded], places: Sequence[str]) -> Vector:
@@ -240,20 +241,6 @@ class Encoder:
         middle = len(pack) // 2
         halves = (slice(middle), slice(middle, None))
         return np.concatenate([self.forward(pack[half], places[half]) for half in halves])
-
-    def _check_finite(self, rows: Vector, places: Sequence[str]) -> None:
-        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-        if not len(bad):
-            return
-        named = [places[number] for number in bad[:3] if places]
-        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-        where = f": {', '.join(named)}{more}" if named else ""
-        whole = next(self.backbone.model.parameters()).dtype == torch.float32
-        raise UnavailableError(
-            f"the model gives vectors that are not finite{where}",
-            place=self.model,
-            hint="the weights are damaged: download the model again" if whole else "--dtype float32",
-        )
 
 
 def _cost(found: tuple[str, Encoded | UserError] | None) -> int:

@@ -16,9 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
-from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,14 +24,10 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface
 
-from vlm2vec_cli.engine import kernels
+from vlm2vec_cli.engine import kernels, segments
 
 NAME = "vlm2vec_flash_packed"
 
-# A causal batch may hold sequences down to this share of its longest one.
-_LEAST_FILL = 0.75
-# Elements of one (batch, queries, keys) score matrix, so that long sequences are not batched together.
-_MAX_SCORES = 1 << 24
 # Scores of one head up to which plain matrix products train faster than the CPU's fused kernel, which gains
 # nothing from a second thread there: 1.8 times as fast at 36 x 36 on two threads, as fast at 300 x 300.
 _SMALL_SCORES = 128 * 128
@@ -91,7 +85,7 @@ def _in_batches(
 ) -> Tensor:
     heads, kv_heads = rows[0].shape[1], rows[1].shape[1]
     pieces, places = [], []
-    for batch in _batches(lengths, parents, causal, rows[0].device):
+    for batch in segments.batches(lengths, parents, causal, rows[0].device):
         q, k, v = (
             row.index_select(0, at).view(batch.size, -1, *row.shape[1:]).transpose(1, 2)
             for row, at in zip(rows, (batch.queries, batch.keys, batch.keys), strict=True)
@@ -129,81 +123,6 @@ def _kernel(trains: bool, device: torch.device, num_scores: int) -> AbstractCont
     return sdpa_kernel(SDPBackend.MATH) if small and torch.get_num_threads() > 1 else nullcontext()
 
 
-class _Batch(NamedTuple):
-    size: int  # segments
-    queries: Tensor  # (size * width,) rows of the stream; padding repeats a segment's last row
-    keys: Tensor  # (size * (ancestors + width),) ancestors first
-    mask: Tensor | None  # (width, ancestors + width), True where a query sees a key; None without ancestors
-    real: Tensor | None  # positions of `queries` that are no padding; None when there is none
-
-
-@lru_cache(maxsize=16)
-@torch.inference_mode(False)  # what is kept here may be used for training after it was made for embedding
-def _batches(
-    lengths: tuple[int, ...], parents: tuple[int, ...], causal: bool, device: torch.device
-) -> list[_Batch]:
-    """Batches of segments of one length and number of ancestors' keys, or, where causality hides right
-    padding, of nearly one length."""
-    starts = [0, *accumulate(lengths)]
-    before = _before(lengths, parents)
-    order = sorted(
-        (i for i, length in enumerate(lengths) if length), key=lambda i: (before[i], -lengths[i], i)
-    )
-    plan: list[_Batch] = []
-    at = 0
-    while at < len(order):
-        width, above = lengths[order[at]], before[order[at]]
-        least = width * _LEAST_FILL if causal else width
-        most = max(1, _MAX_SCORES // (width * (above + width)))
-        end = at
-        while (
-            end < len(order)
-            and end - at < most
-            and before[order[end]] == above
-            and lengths[order[end]] >= least
-        ):
-            end += 1
-        members = torch.tensor(order[at:end])
-        length = torch.tensor(lengths)[members].unsqueeze(1)
-        column = torch.arange(width).unsqueeze(0)
-        own = torch.tensor(starts)[members].unsqueeze(1) + torch.minimum(column, length - 1)
-        keys, mask = own, None
-        if above:
-            over = [torch.cat(_ancestors(i, lengths, parents, starts)) for i in order[at:end]]
-            keys = torch.cat([torch.stack(over), own], dim=1)
-            mask = torch.ones(width, above + width, dtype=torch.bool).tril(above).to(device)
-        real = (column < length).flatten()
-        plan.append(
-            _Batch(
-                end - at,
-                own.flatten().to(device),
-                keys.flatten().to(device),
-                mask if width > 1 else None,
-                None if bool(real.all()) else real.nonzero().flatten().to(device),
-            )
-        )
-        at = end
-    return plan
-
-
-def _before(lengths: Sequence[int], parents: Sequence[int]) -> list[int]:
-    """The number of ancestors' keys of each segment."""
-    found: list[int] = []
-    for parent in parents:
-        found.append(found[parent] + lengths[parent] if parent >= 0 else 0)
-    return found
-
-
-def _ancestors(
-    segment: int, lengths: Sequence[int], parents: Sequence[int], starts: Sequence[int]
-) -> list[Tensor]:
-    """The rows of a segment's ancestors, the first one first."""
-    found = []
-    while (segment := parents[segment]) >= 0:
-        found.append(torch.arange(starts[segment], starts[segment] + lengths[segment]))
-    return found[::-1]
-
-
 # ------------------------------------------------------- one call of a variable-length kernel
 
 
@@ -215,42 +134,12 @@ def _in_one_call(
     causal: bool,
     scaling: float | None,
 ) -> Tensor:
-    plan = _ragged(lengths, parents, rows[0].device)
+    plan = segments.ragged(lengths, parents, rows[0].device)
     query, key, value = rows
     if plan.keys is not None:
         key, value = key.index_select(0, plan.keys), value.index_select(0, plan.keys)
     ends = (plan.query_ends, plan.key_ends)
     return kernel(query, key, value, *ends, plan.max_queries, plan.max_keys, causal, scaling)
-
-
-class _Ragged(NamedTuple):
-    keys: Tensor | None  # rows of the stream that are each segment's keys, ancestors first; None: all as is
-    query_ends: Tensor  # (segments + 1,) int32
-    key_ends: Tensor
-    max_queries: int
-    max_keys: int
-
-
-@lru_cache(maxsize=16)
-@torch.inference_mode(False)
-def _ragged(lengths: tuple[int, ...], parents: tuple[int, ...], device: torch.device) -> _Ragged:
-    starts = [0, *accumulate(lengths)]
-    totals = [above + length for above, length in zip(_before(lengths, parents), lengths, strict=True)]
-    keys = None
-    if totals != list(lengths):
-        rows = [
-            piece
-            for i, length in enumerate(lengths)
-            for piece in (
-                *_ancestors(i, lengths, parents, starts),
-                torch.arange(starts[i], starts[i] + length),
-            )
-        ]
-        keys = torch.cat(rows).to(device)
-    ends = [
-        torch.tensor([0, *accumulate(each)], dtype=torch.int32, device=device) for each in (lengths, totals)
-    ]
-    return _Ragged(keys, ends[0], ends[1], max(lengths), max(totals))
 
 
 AttentionInterface.register(NAME, packed_attention)

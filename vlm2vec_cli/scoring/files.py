@@ -10,7 +10,7 @@ from vlm2vec_cli.scoring.per_query import PerQueryWriter
 from vlm2vec_cli.scoring.result import Result, Settings, Task
 from vlm2vec_cli.streams import sinks
 from vlm2vec_cli.streams.jsonl import JsonlWriter
-from vlm2vec_cli.streams.parquet import ParquetWriter
+from vlm2vec_cli.streams.parquet_writer import ParquetWriter
 
 Form = Literal["jsonl", "parquet", "trec"]
 Taker = Callable[[Result], None]

@@ -19,7 +19,7 @@ from vlm2vec_cli.streams.blocks import Block, Piece
 from vlm2vec_cli.streams.jsonl import JsonlWriter
 
 if TYPE_CHECKING:
-    from vlm2vec_cli.streams.parquet import ParquetWriter
+    from vlm2vec_cli.streams.parquet_writer import ParquetWriter
 
 STDOUT = "-"
 
@@ -154,9 +154,9 @@ def write_rows(
     with sink(path, worth=lambda: number > 0) as stream, contextlib.ExitStack() as left:
         writer: JsonlWriter | ParquetWriter
         if form == "parquet":
-            from vlm2vec_cli.streams import parquet
+            from vlm2vec_cli.streams import parquet_writer
 
-            writer = parquet.ParquetWriter(stream, kind, facts)
+            writer = parquet_writer.ParquetWriter(stream, kind, facts)
         else:
             writer = JsonlWriter(stream, kind, facts)
         left.callback(writer.drop)

@@ -111,12 +111,11 @@ def _exact() -> torch.autocast:
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(DataError) as raised:
-        steps(texts(4), tmp_path / "run", replace(SMALL, learning_rate=1e30, warmup_steps=0, full=True))
+        # A step so large that every row overflows, on any processor.
+        steps(texts(4), tmp_path / "run", replace(SMALL, learning_rate=1e38, warmup_steps=0, full=True))
     assert raised.value.fact in ("loss is nan at step 2", "gradient norm is nan at step 2")
-    # Which of the four rows overflow first depends on the processor.
-    rows = raised.value.place.removesuffix(" and 1 more").split(", ")
-    assert set(rows) <= {f"pairs.jsonl line {number}" for number in range(1, 5)}
-    assert 1 <= len(rows) == len(set(rows)) <= 3
+    assert raised.value.place.startswith("pairs.jsonl line ")
+    assert raised.value.place.endswith(" and 1 more")
     assert raised.value.hint == "lower --learning-rate"
     assert not (tmp_path / "run" / "model.safetensors").exists()
 

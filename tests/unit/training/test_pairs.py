@@ -10,19 +10,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pairs import records
-from vlm2vec_cli.errors import DataError, UserError
+from pairs import pair, records
 from vlm2vec_cli.losses.info_nce import loss
 from vlm2vec_cli.schemas.base import Record
 from vlm2vec_cli.training.examples import content_key
 from vlm2vec_cli.training.pairs import Batch, Choice, Pairs
-
-
-def pair(query: str, positive: str | dict[str, Any], *negatives: str | dict[str, Any], **more: Any) -> dict:
-    def side(one: str | dict[str, Any]) -> dict[str, Any]:
-        return {"text": one} if isinstance(one, str) else one
-
-    return {"query": side(query), "positive": side(positive), "negatives": [*map(side, negatives)], **more}
 
 
 def batch(rows: Sequence[dict], *, mask: bool = True, most: int | None = None) -> Batch:
@@ -110,17 +102,6 @@ def test_weights_come_with_their_rows() -> None:
     assert batch([pair("a", "A", weight=2), pair("b", "B")]).weight_B.tolist() == [2, 1]
 
 
-def test_a_weight_below_0_is_refused() -> None:
-    with pytest.raises(DataError, match=r"weight: expected a number from 0") as raised:
-        batch([pair("a", "A"), pair("b", "B", weight=-1)])
-    assert raised.value.place == "pairs.jsonl line 2"
-
-
-def test_no_pairs_are_refused() -> None:
-    with pytest.raises(DataError, match="no pairs to train on"):
-        Pairs([])
-
-
 def test_one_reference_under_two_roots_is_two_pictures(tmp_path: Path) -> None:
     def under(name: str, row: dict[str, Any]) -> Record:
         (record,) = records([row], tmp_path / name)
@@ -137,23 +118,6 @@ def test_one_reference_under_two_roots_is_two_pictures(tmp_path: Path) -> None:
     assert not made.allowed_BN[0, 1]
 
 
-def test_the_digest_knows_the_data_and_not_where_it_lies(tmp_path: Path) -> None:
-    rows = [pair("a", {"image": "1.png"}, "n"), pair("b", "B")]
-    digest = Pairs(records(rows)).digest
-    assert Pairs(records(rows, tmp_path)).digest == digest
-    for changed in (
-        rows[::-1],
-        rows[:1],
-        [pair("a", {"image": "2.png"}, "n"), rows[1]],
-        [pair("a", {"image": "1.png"}, "m"), rows[1]],
-        [pair("a", {"image": "1.png"}), rows[1]],
-        [{**rows[0], "weight": 2}, rows[1]],
-        [{**rows[0], "dataset": "d"}, rows[1]],
-        [{**rows[0], "key": "k"}, rows[1]],
-    ):
-        assert Pairs(records(changed)).digest != digest
-
-
 def test_contents_differ_in_every_field_that_the_model_sees() -> None:
     contents: list[dict[str, Any]] = [
         {"text": "a"},
@@ -166,11 +130,6 @@ def test_contents_differ_in_every_field_that_the_model_sees() -> None:
     ]
     assert len({content_key(one) for one in contents}) == len(contents)
     assert content_key({"text": "a", "score": 0.5, "rank": 1}) == content_key({"text": "a"})
-
-
-def test_all_texts_are_seen_by_the_tokenizer() -> None:
-    rows = [pair("q", {"text": "p", "instruction": "i"}, "n", {"image": "x.png"})]
-    assert list(Pairs(records(rows)).texts()) == ["q", "i", "p", "n"]
 
 
 def test_a_side_without_marks_is_a_plain_content() -> None:
@@ -198,56 +157,3 @@ def test_rows_without_a_content_are_left_out_and_named() -> None:
     assert [side.content["text"] for side in made.queries] == ["b"]
     assert [side.place for side in made.left_out] == ["pairs.jsonl line 1", "pairs.jsonl line 3"]
     assert len(pairs.batch(range(3), Choice(num_hard_negatives=0), without=gone).queries) == 3, "not needed"
-
-
-def test_rows_come_back_from_the_file_as_they_were() -> None:
-    rows = [
-        pair("ä", {"text": "A", "id": "1"}, {"text": "n", "image": "x.png"}, weight=2, key="k"),
-        pair("b", {"video": ["1.png", "2.png"]}, positive_ids=["1"], dataset="d"),
-        {**pair("c", {"image": "p.png"}), "modality": "visdoc"},
-    ]
-    pairs = Pairs(records(rows))
-    assert [example.place for example in (one.query for one in pairs)] == [
-        f"pairs.jsonl line {number}" for number in (1, 2, 3)
-    ]
-    for row, example in zip(rows, pairs, strict=True):
-        assert example.query.content == row["query"]
-        assert example.positive.content == row["positive"]
-        assert [one.content for one in example.negatives] == row["negatives"]
-    assert pairs.datasets == ["default", "d", "default"]
-    assert pairs.modalities == ["text", "video", "visdoc"]
-    assert pairs[-1].query.key == pairs[2].query.key
-
-
-def test_only_the_first_rows_of_each_dataset() -> None:
-    rows = [pair(str(number), "p", dataset="ab"[number % 2]) for number in range(7)]
-    kept = Pairs(records(rows), per_dataset=[("*", 2)])
-    assert [one.query.content["text"] for one in kept] == ["0", "1", "2", "3"]
-    assert Pairs(records(rows[:4])).digest == kept.digest
-    some = Pairs(records(rows), per_dataset=[("b*", 1), ("*", 3)])
-    assert [one.query.content["text"] for one in some] == ["0", "1", "2", "4"]
-
-
-def test_equal_positives_and_mined_batches_have_equal_numbers() -> None:
-    rows = [pair("a", "A"), pair("b", "B"), pair("c", "A"), pair("d", "D", dataset="e")]
-    plain = Pairs(records(rows))
-    assert plain.mined is None
-    one, other, same, last = plain.positives
-    assert one == same
-    assert len({one, other, last}) == 3
-    mined = Pairs(records([{**row, "batch": 7} for row in rows[1:]] + rows[:1]))
-    assert mined.mined is not None
-    assert mined.mined.tolist() == [0, 0, 1, -1], "a batch is one of its dataset"
-    assert mined.digest != Pairs(records(rows[1:] + rows[:1])).digest
-
-
-def test_rows_that_contradict_themselves_are_refused_by_name() -> None:
-    rows = [pair("a", "A", "n"), pair("b", "B", "n", "B"), pair("c", "C", weight=-1)]
-    with pytest.raises(DataError) as raised:
-        Pairs(records(rows))
-    assert (raised.value.place, raised.value.fact) == ("pairs.jsonl line 2", "negative 2 equals the positive")
-    assert raised.value.hint == "--on-error skip leaves such rows out"
-    refused: list[UserError] = []
-    kept = Pairs(records(rows), reject=refused.append)
-    assert [error.place for error in refused] == ["pairs.jsonl line 2", "pairs.jsonl line 3"]
-    assert kept.digest == Pairs(records(rows[:1])).digest
